@@ -1,0 +1,169 @@
+#include "base/json.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+#define TEXT_OF2(macro) #macro
+#define TEXT_OF(macro)  TEXT_OF2(macro)
+
+/* Jansson's own limit of depth is fixed at 2048, and it counts the top level's type as a matter of syntax, so
+ * both are looked at before it.  Its positions lie behind the token that it had trouble with. */
+
+/* An error at byte `offset`. */
+static int err_set_at(struct err *err, const char *text, size_t offset, const char *what)
+{
+    size_t line = 1;
+    size_t column = 1;
+
+    for (size_t i = 0; i < offset; i++) {
+        if (text[i] == '\n') {
+            line++;
+            column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            column++;
+        }
+    }
+    return err_set(err, -EINVAL, "line %zu, column %zu (byte %zu): %s", line, column, offset, what);
+}
+
+/* The first byte that is not white space, or `size`. */
+static size_t find_start(const char *text, size_t size)
+{
+    size_t i = 0;
+
+    while (i < size && memchr(" \t\r\n", text[i], 4))
+        i++;
+    return i;
+}
+
+/* The bracket that opens one level too many, or `size`.  Of strings it knows only where they end; whether the
+ * brackets match is the parser's business. */
+static size_t find_too_deep(const char *text, size_t size)
+{
+    size_t depth = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += c == '\\';
+        else if ((c == '{' || c == '[') && ++depth > JSON_DEPTH_MAX)
+            return i;
+        else if ((c == '}' || c == ']') && depth > 0)
+            depth--;
+    }
+    return size;
+}
+
+/* Jansson repeats a few bytes behind "near" and may cut the last character: better no repetition then. */
+static void drop_cut_context(json_error_t *error)
+{
+    char *context = strstr(error->text, " near ");
+
+    if (context && !text_utf8_is_valid(context, strlen(context)))
+        *context = '\0';
+}
+
+static int err_set_parse(struct err *err, const char *text, size_t size, json_error_t *error)
+{
+    size_t offset = MIN((size_t)MAX(error->position, 0), size);
+
+    switch (json_error_code(error)) {
+    case json_error_out_of_memory:
+        return err_set(err, -ENOMEM, "out of memory");
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return err_set_at(err, text, offset, "\\u0000 is not allowed in a string");
+    default:
+        drop_cut_context(error);
+        return err_set_at(err, text, offset, error->text);
+    }
+}
+
+int json_parse_body(const char *text, size_t size, json_t **ret, struct err *err)
+{
+    json_error_t error = {.position = 0};
+
+    size_t start = find_start(text, size);
+    if (start == size)
+        return err_set_at(err, text, start, "a JSON object is expected, there is nothing");
+    if (text[start] != '{')
+        return err_set_at(err, text, start, "a JSON object is expected, it begins with '{'");
+    const char *nul = memchr(text, '\0', size);
+    if (nul)
+        return err_set_at(err, text, (size_t)(nul - text), "a NUL byte is not JSON");
+    size_t too_deep = find_too_deep(text, size);
+    if (too_deep < size)
+        return err_set_at(err, text, too_deep,
+                          "more than " TEXT_OF(JSON_DEPTH_MAX) " levels of objects and arrays");
+
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    if (!json)
+        return err_set_parse(err, text, size, &error);
+    *ret = json;
+    return 0;
+}
+
+static int append(const char *bytes, size_t size, void *out)
+{
+    buf_append(out, bytes, size);
+    return ((struct buf *)out)->failed ? -1 : 0;
+}
+
+void json_dump(const json_t *json, struct buf *out)
+{
+    if (json_dump_callback(json, append, out, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0)
+        out->failed = true;
+}
+
+static void append_escape(struct buf *out, unsigned char c)
+{
+    static const char letters[256] = {
+        ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+
+    if (letters[c])
+        buf_append(out, (const char[]){'\\', letters[c]}, 2);
+    else
+        buf_printf(out, "\\u%04X", c);
+}
+
+void json_append_string(struct buf *out, const char *text, size_t size)
+{
+    size_t start = 0; /* of what is not appended yet */
+
+    buf_append(out, "\"", 1);
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        buf_append(out, text + start, i - start);
+        append_escape(out, c);
+        start = i + 1;
+    }
+    buf_append(out, text + start, size - start);
+    buf_append(out, "\"", 1);
+}
+
+/* Digits by hand: snprintf costs more than the rest of a result together. */
+void json_append_seconds(struct buf *out, uint64_t ns)
+{
+    char text[32];
+    char *end = text + sizeof(text);
+    char *start = end;
+    uint64_t us = ns / NS_PER_US + (ns % NS_PER_US >= NS_PER_US / 2);
+
+    for (int decimals = 0; decimals < 6; decimals++, us /= 10)
+        *--start = (char)('0' + us % 10);
+    *--start = '.';
+    do
+        *--start = (char)('0' + us % 10);
+    while ((us /= 10) > 0);
+    while (end[-1] == '0' && end[-2] != '.')
+        end--;
+    buf_append(out, start, (size_t)(end - start));
+}

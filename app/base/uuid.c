@@ -1,0 +1,112 @@
+#include "base/uuid.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
+
+/* RFC 9562, section 5.7:  48 bits of milliseconds | 0111 | 12 bits rand_a | 10 | 62 bits rand_b.
+ * rand_a is a counter (section 6.2, method 1).  Each millisecond starts it at random below half of its range,
+ * so that there is room to count; when it is used up, or the clock goes back, the stamp runs ahead of the
+ * clock. */
+#define COUNTER_MAX       0xfff
+#define COUNTER_SEED_MASK 0x7ff
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* guarded by lock: */
+static uint64_t last_ms;
+static unsigned counter;
+
+/* Moves to the next pair of stamp and counter. */
+static void advance_locked(uint64_t wall_ms, unsigned seed)
+{
+    if (wall_ms > last_ms) {
+        last_ms = wall_ms;
+        counter = seed & COUNTER_SEED_MASK;
+    } else if (counter < COUNTER_MAX) {
+        counter++;
+    } else {
+        last_ms++;
+        counter = seed & COUNTER_SEED_MASK;
+    }
+}
+
+int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
+{
+    struct uuid uuid;
+
+    /* Up to 256 bytes come whole and without EINTR. */
+    if (getrandom(uuid.bytes, sizeof(uuid.bytes), 0) != (ssize_t)sizeof(uuid.bytes))
+        return -errno;
+
+    LOCK(&lock);
+    advance_locked(wall_ms, (unsigned)uuid.bytes[6] << 8 | uuid.bytes[7]);
+    for (unsigned i = 0; i < 6; i++)
+        uuid.bytes[i] = (uint8_t)(last_ms >> (40 - 8 * i));
+    uuid.bytes[6] = (uint8_t)(0x70 | counter >> 8);
+    uuid.bytes[7] = (uint8_t)counter;
+    uuid.bytes[8] = (uint8_t)(0x80 | (uuid.bytes[8] & 0x3f));
+    *ret = uuid;
+    return 0;
+}
+
+int uuid_create(struct uuid *ret)
+{
+    return uuid_create_at(clock_wall_ms(), ret);
+}
+
+static bool is_dash_position(size_t i)
+{
+    return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t at = 0;
+
+    for (size_t i = 0; i < sizeof(uuid->bytes); i++) {
+        if (is_dash_position(at))
+            ret_text[at++] = '-';
+        ret_text[at++] = digits[uuid->bytes[i] >> 4];
+        ret_text[at++] = digits[uuid->bytes[i] & 0xf];
+    }
+    ret_text[at] = '\0';
+}
+
+/* The value of a hexadecimal digit, -1 for anything else. */
+static int digit_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool uuid_parse(const char *text, struct uuid *ret)
+{
+    struct uuid uuid = {0};
+    size_t digit = 0;
+
+    if (strnlen(text, UUID_TEXT_SIZE) != UUID_TEXT_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < UUID_TEXT_SIZE - 1; i++) {
+        if (is_dash_position(i)) {
+            if (text[i] != '-')
+                return false;
+            continue;
+        }
+        int value = digit_value(text[i]);
+        if (value < 0)
+            return false;
+        uuid.bytes[digit / 2] = (uint8_t)(uuid.bytes[digit / 2] << 4 | value);
+        digit++;
+    }
+    *ret = uuid;
+    return true;
+}
