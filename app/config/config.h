@@ -1,0 +1,112 @@
+/* config.h - the configuration: YAML in, one checked snapshot that never changes out.
+ *
+ * How to use it:
+ *     cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
+ *     struct config *config;
+ *     if (config_load(path, &config, &errors) < 0)
+ *         fwrite(errors.text.data, 1, errors.text.size, stderr);
+ *     ...
+ *     config_free(config);
+ * Threads:   loading reads the environment, so no other thread may change that meanwhile.  A loaded snapshot
+ *            is read-only and may be shared by all threads.
+ * Ownership: the caller owns the snapshot; everything it points to goes with it.
+ * Invariants: every value is in the range that its row in rows.c gives; no pointer but an empty
+ *            list's and the unused half of `listen` is NULL.  A 0 that stands for "choose for me" is left as
+ *            0: who uses the value chooses. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/common.h"
+#include "base/log.h"
+
+/* A longer file is refused. */
+#define CONFIG_FILE_MAX_BYTES (1024 * 1024)
+
+/* As many errors are kept; the rest is counted. */
+#define CONFIG_ERRORS_MAX 100
+
+enum listen_kind { LISTEN_UNIX, LISTEN_TCP };
+
+struct listen_address {
+    enum listen_kind kind;
+    char *path;    /* LISTEN_UNIX: at most 107 bytes, as sun_path holds them */
+    char *host;    /* LISTEN_TCP: a numeric IPv4 or IPv6 address, without brackets */
+    unsigned port; /* LISTEN_TCP: 1 to 65535 */
+};
+
+struct config_list {
+    char **items; /* NULL when there are none */
+    size_t count;
+};
+
+struct config {
+    struct listen_address listen;
+    unsigned socket_mode;
+    unsigned request_threads; /* 0: cores, at least 4 */
+    unsigned max_in_flight;   /* 0: as the descriptor limit allows, at most 4096 */
+    unsigned max_connections;
+    uint64_t shutdown_timeout_ms;
+    uint64_t client_timeout_ms;
+    size_t max_params_bytes;
+    size_t max_body_bytes;
+
+    struct {
+        enum log_level level;
+        enum log_format format;
+    } log;
+
+    struct {
+        unsigned workers; /* 0: cores */
+        uint64_t timeout_ms;
+        uint64_t connect_timeout_ms;
+        uint64_t dns_ttl_ms;
+        size_t max_response_bytes;
+        unsigned max_redirects;
+        char *ca_file; /* "": the system's */
+        char *user_agent;
+    } fetch;
+
+    struct {
+        struct config_list urls;  /* absolute http and https URLs */
+        unsigned max_concurrency; /* 0: all at once */
+        unsigned content_chars;
+    } concurrent_requests;
+
+    struct {
+        unsigned runners;
+        unsigned queue_capacity;
+        unsigned keep_finished;
+    } tasks;
+};
+
+/* What is wrong, for people: a line `name:line:column: message` for each, in the order of the file. */
+struct config_errors {
+    size_t count; /* all that were found, also those that are not in the text */
+    struct buf text;
+};
+
+#define CONFIG_ERRORS_INIT                                                                                   \
+    {                                                                                                        \
+        .text = BUF_INIT(1024 * 1024)                                                                        \
+    }
+
+void config_errors_done(struct config_errors *errors);
+
+/* Reads the file at `path`.  Returns 0, or -1 with everything that is wrong in `errors`. */
+must_check int config_load(const char *path, struct config **ret_config, struct config_errors *errors);
+
+/* The same for a text in memory; `name` stands in the errors where the path would.  The empty text gives the
+ * defaults. */
+must_check int config_parse(const char *name, const char *text, size_t size, struct config **ret_config,
+                            struct config_errors *errors);
+
+/* NULL is allowed. */
+void config_free(struct config *config);
+
+static inline void config_free_scope(struct config **config)
+{
+    config_free(*config);
+}
+
+/* Appends CONFIGURATION.md: every row with its type, default, range and meaning. */
+void config_write_markdown(struct buf *out);

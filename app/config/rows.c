@@ -1,0 +1,260 @@
+#include "config/config_int.h"
+
+#define KIB       UINT64_C(1024)
+#define MIB       (1024 * KIB)
+#define GIB       (1024 * MIB)
+#define SECOND_MS UINT64_C(1000)
+#define HOUR_MS   (3600 * SECOND_MS)
+
+#define FIELD(member)                                                                                        \
+    .offset = offsetof(struct config, member), .size = sizeof(((struct config *)NULL)->member)
+
+const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
+    {"", "The front: where nginx reaches heddle, and how much is let in."},
+    {"log", "One event is one line on standard error."},
+    {"fetch", "The pool that fetches URLs, shared by all requests."},
+    {"concurrent_requests", "`GET /concurrent_requests/`: many URLs at once for one request."},
+    {"tasks", "Background tasks."},
+};
+
+const struct config_row config_rows[CONFIG_ROW_COUNT] = {
+    {
+        .key = "listen",
+        .type = CONFIG_LISTEN,
+        FIELD(listen),
+        .default_text = "unix:run/heddle.sock",
+        .help =
+            "Where nginx connects to: `unix:PATH` (at most 107 bytes; a relative path counts from the "
+            "working directory) or `tcp:ADDRESS:PORT`, where the address is numeric (`tcp:127.0.0.1:9000`, "
+            "`tcp:[::1]:9000`) or `localhost`. FastCGI has no authentication: prefer a unix socket, and "
+            "never listen where strangers can connect. Not used when systemd hands over a socket.",
+    },
+    {
+        .key = "socket_mode",
+        .type = CONFIG_MODE,
+        FIELD(socket_mode),
+        .default_text = "0660",
+        .max = 0777,
+        .help = "Permissions of the unix socket. nginx needs to read and write it.",
+    },
+    {
+        .key = "request_threads",
+        .type = CONFIG_UINT,
+        FIELD(request_threads),
+        .default_text = "0",
+        .max = 256,
+        .help =
+            "Threads that read requests and write answers. None of them waits for an upstream. 0: one for "
+            "each core, at least 4.",
+    },
+    {
+        .key = "max_in_flight",
+        .type = CONFIG_UINT,
+        FIELD(max_in_flight),
+        .default_text = "0",
+        .max = 1000000,
+        .help = "Requests that may be in flight; above it the answer is 503 with Retry-After at once. 0: as "
+                "many as the limit of open descriptors allows, at most 4096.",
+        .reloadable = true,
+    },
+    {
+        .key = "max_connections",
+        .type = CONFIG_UINT,
+        FIELD(max_connections),
+        .default_text = "4096",
+        .min = 1,
+        .max = 1000000,
+        .help = "Connections from nginx, idle ones included. It should be above `max_in_flight` plus the "
+                "connections that nginx keeps.",
+    },
+    {
+        .key = "shutdown_timeout",
+        .type = CONFIG_DURATION,
+        FIELD(shutdown_timeout_ms),
+        .default_text = "10s",
+        .max = HOUR_MS,
+        .help =
+            "How long requests in flight may take to finish after SIGTERM or SIGINT before they are cut off.",
+        .reloadable = true,
+    },
+    {
+        .key = "client_timeout",
+        .type = CONFIG_DURATION,
+        FIELD(client_timeout_ms),
+        .default_text = "5s",
+        .min = 100,
+        .max = 60 * SECOND_MS,
+        .help = "A peer that stops in the middle of a request, or does not take its answer, is closed after "
+                "this long.",
+    },
+    {
+        .key = "max_params",
+        .type = CONFIG_SIZE,
+        FIELD(max_params_bytes),
+        .default_text = "64KiB",
+        .min = 4 * KIB,
+        .max = MIB,
+        .help = "Most bytes of parameters (the client's header fields and nginx's own) of one request; above "
+                "it the connection is closed.",
+    },
+    {
+        .key = "max_body",
+        .type = CONFIG_SIZE,
+        FIELD(max_body_bytes),
+        .default_text = "64KiB",
+        .min = KIB,
+        .max = 16 * MIB,
+        .help = "Largest body of a request; above it the answer is 413.",
+    },
+    {
+        .key = "log.level",
+        .type = CONFIG_CHOICE,
+        FIELD(log.level),
+        .default_text = "info",
+        .max = LOG_LEVEL_COUNT - 1,
+        .names = log_level_names,
+        .help = "The least important events that are written.",
+        .reloadable = true,
+    },
+    {
+        .key = "log.format",
+        .type = CONFIG_CHOICE,
+        FIELD(log.format),
+        .default_text = "text",
+        .max = LOG_FORMAT_COUNT - 1,
+        .names = log_format_names,
+        .help = "`text` for people, `json` for programs.",
+        .reloadable = true,
+    },
+    {
+        .key = "fetch.workers",
+        .type = CONFIG_UINT,
+        FIELD(fetch.workers),
+        .default_text = "0",
+        .max = 256,
+        .help = "Threads that drive transfers, thousands each. 0: one for each core.",
+    },
+    {
+        .key = "fetch.timeout",
+        .type = CONFIG_DURATION,
+        FIELD(fetch.timeout_ms),
+        .default_text = "10s",
+        .min = 1,
+        .max = HOUR_MS,
+        .help = "Longest time for one URL, from the start to the last byte, redirects included. nginx's "
+                "`fastcgi_read_timeout` must be longer.",
+        .reloadable = true,
+    },
+    {
+        .key = "fetch.connect_timeout",
+        .type = CONFIG_DURATION,
+        FIELD(fetch.connect_timeout_ms),
+        .default_text = "5s",
+        .min = 1,
+        .max = HOUR_MS,
+        .help = "Longest time to look up the name, connect and agree on TLS.",
+        .reloadable = true,
+    },
+    {
+        .key = "fetch.dns_ttl",
+        .type = CONFIG_DURATION,
+        FIELD(fetch.dns_ttl_ms),
+        .default_text = "30s",
+        .max = HOUR_MS,
+        .help = "How long the addresses of a host name are used before they are looked up again.",
+        .reloadable = true,
+    },
+    {
+        .key = "fetch.max_response",
+        .type = CONFIG_SIZE,
+        FIELD(fetch.max_response_bytes),
+        .default_text = "1MiB",
+        .min = 1,
+        .max = GIB,
+        .help = "Largest body taken from a URL, after decompression; a longer one is an error (`too_large`).",
+        .reloadable = true,
+    },
+    {
+        .key = "fetch.max_redirects",
+        .type = CONFIG_UINT,
+        FIELD(fetch.max_redirects),
+        .default_text = "10",
+        .max = 50,
+        .help = "Redirects followed for one URL. 0: none, a redirect is the answer.",
+        .reloadable = true,
+    },
+    {
+        .key = "fetch.ca_file",
+        .type = CONFIG_TEXT,
+        FIELD(fetch.ca_file),
+        .default_text = "",
+        .max = 4095,
+        .help = "File with the certificates (PEM) of the authorities that are trusted for https. Empty: the "
+                "system's.",
+    },
+    {
+        .key = "fetch.user_agent",
+        .type = CONFIG_TEXT,
+        FIELD(fetch.user_agent),
+        .default_text = "heddle/" HEDDLE_VERSION,
+        .min = 1,
+        .max = 256,
+        .help = "The User-Agent header that upstreams see.",
+        .reloadable = true,
+    },
+    {
+        .key = "concurrent_requests.urls",
+        .type = CONFIG_URLS,
+        FIELD(concurrent_requests.urls),
+        .default_text = "[]",
+        .max = 1000,
+        .help = "The URLs to fetch: absolute, http or https, at most 8 KiB each.",
+        .reloadable = true,
+    },
+    {
+        .key = "concurrent_requests.max_concurrency",
+        .type = CONFIG_UINT,
+        FIELD(concurrent_requests.max_concurrency),
+        .default_text = "0",
+        .max = 1000,
+        .help = "How many of one request's URLs are fetched at the same time. 0: all of them.",
+        .reloadable = true,
+    },
+    {
+        .key = "concurrent_requests.content_chars",
+        .type = CONFIG_UINT,
+        FIELD(concurrent_requests.content_chars),
+        .default_text = "100",
+        .max = 1000000,
+        .help = "How many characters of each body the answer shows.",
+        .reloadable = true,
+    },
+    {
+        .key = "tasks.runners",
+        .type = CONFIG_UINT,
+        FIELD(tasks.runners),
+        .default_text = "4",
+        .min = 1,
+        .max = 256,
+        .help = "Threads that run tasks. A task that only waits needs none.",
+    },
+    {
+        .key = "tasks.queue_capacity",
+        .type = CONFIG_UINT,
+        FIELD(tasks.queue_capacity),
+        .default_text = "20000",
+        .min = 1,
+        .max = 10000000,
+        .help = "Tasks that are not finished yet; above it a new one is refused with 503 and Retry-After.",
+        .reloadable = true,
+    },
+    {
+        .key = "tasks.keep_finished",
+        .type = CONFIG_UINT,
+        FIELD(tasks.keep_finished),
+        .default_text = "10000",
+        .max = 10000000,
+        .help = "Finished tasks that can still be looked up; the oldest are forgotten first.",
+        .reloadable = true,
+    },
+};
