@@ -1,0 +1,324 @@
+/* A connection from its first byte to its last: who may touch it, reading, going idle, ending. */
+#include "front/front_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- ownership ---- */
+
+static bool is_unowned_locked(const struct conn *conn)
+{
+    return conn->state == CONN_IDLE || conn->state == CONN_WRITING || conn->state == CONN_LINGERING;
+}
+
+/* A peer on a unix socket has gone when it has closed; on TCP its FIN is all that can be seen. */
+static uint32_t hangup_events(const struct front *front)
+{
+    return front->listener.is_tcp ? EPOLLRDHUP | EPOLLHUP | EPOLLERR : EPOLLHUP | EPOLLERR;
+}
+
+bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait)
+{
+    if (!conn->has_wait)
+        return false;
+    *ret_wait = conn->wait;
+    conn->has_wait = false;
+    return true;
+}
+
+enum event_action {
+    EVENT_NOTHING,
+    EVENT_READ,
+    EVENT_WRITE,
+    EVENT_LINGER,
+    EVENT_HANGUP,
+};
+
+/* Decides what an event means, and takes the connection when that is to be done by the caller. */
+static enum event_action claim_event(struct conn *conn, uint32_t generation, uint32_t events,
+                                     struct request_wait *ret_wait)
+{
+    LOCK(&conn->lock);
+    if (conn->generation != generation || conn->state == CONN_FREE)
+        return EVENT_NOTHING;
+    if (events & hangup_events(conn->front))
+        conn->peer_gone = true;
+    if (is_unowned_locked(conn)) {
+        enum event_action action = conn->state == CONN_IDLE      ? EVENT_READ
+                                   : conn->state == CONN_WRITING ? EVENT_WRITE
+                                                                 : EVENT_LINGER;
+        conn->state = CONN_READING;
+        return action;
+    }
+    conn->pending = true;
+    if (conn->peer_gone && conn_take_wait_locked(conn, ret_wait))
+        return EVENT_HANGUP;
+    return EVENT_NOTHING;
+}
+
+/* Gives the connection up; false when an event has come meanwhile and the caller is still the owner. */
+static bool try_give_up(struct conn *conn, enum conn_state state)
+{
+    LOCK(&conn->lock);
+    if (conn->pending) {
+        conn->pending = false;
+        return false;
+    }
+    conn->state = state;
+    return true;
+}
+
+static void tell_hangup(const struct request_wait *wait)
+{
+    wait->hangup(wait->arg);
+    wait->release(wait->arg);
+}
+
+/* ---- ending ---- */
+
+void conn_close(struct conn *conn, enum close_reason reason)
+{
+    struct front *front = conn->front;
+
+    deadline_clear(conn);
+    close(conn->fd);
+    conn->fd = -1;
+    if (conn->spool_fd >= 0)
+        close(conn->spool_fd);
+    conn->spool_fd = -1;
+    buf_done(&conn->in);
+    request_end(&conn->req);
+    front_count_closed(reason);
+    slab_release(conn);
+    front_resume_accept(front);
+}
+
+/* What the peer still sends is read and dropped, or closing would reset the connection under the answer. */
+static void linger(struct conn *conn)
+{
+    struct front_thread *self = front_thread_self();
+    ssize_t n;
+
+    do {
+        do
+            n = recv(conn->fd, self->scratch, self->scratch_size, MSG_DONTWAIT);
+        while (n > 0);
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            conn_close(conn, CLOSE_PEER);
+            return;
+        }
+    } while (!try_give_up(conn, CONN_LINGERING));
+}
+
+static void start_linger(struct conn *conn)
+{
+    shutdown(conn->fd, SHUT_WR);
+    deadline_clear(conn);
+    deadline_set(conn);
+    linger(conn);
+}
+
+/* ---- answers larger than the socket takes at once ---- */
+
+static void set_epoll_events(struct conn *conn, uint32_t events)
+{
+    struct epoll_event event = {
+        .events = events,
+        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
+    };
+
+    epoll_ctl(conn->front->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
+}
+
+static void finish_spool(struct conn *conn)
+{
+    close(conn->spool_fd);
+    conn->spool_fd = -1;
+    deadline_clear(conn);
+    request_end(&conn->req);
+    set_epoll_events(conn, EPOLLIN | EPOLLRDHUP | EPOLLET);
+    conn_finish_answer(conn, 0);
+}
+
+static void write_spool(struct conn *conn)
+{
+    for (;;) {
+        if (conn->spool_offset == conn->spool_size) {
+            finish_spool(conn);
+            return;
+        }
+        ssize_t n = sendfile(conn->fd, conn->spool_fd, &conn->spool_offset,
+                             (size_t)(conn->spool_size - conn->spool_offset));
+        if (n > 0) {
+            deadline_clear(conn);
+            continue;
+        }
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            conn_close(conn, CLOSE_ERROR);
+            return;
+        }
+        deadline_set(conn);
+        if (try_give_up(conn, CONN_WRITING))
+            return;
+    }
+}
+
+void conn_write_spool(struct conn *conn, int spool_fd, off_t size)
+{
+    conn->spool_fd = spool_fd;
+    conn->spool_offset = 0;
+    conn->spool_size = size;
+    set_epoll_events(conn, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    write_spool(conn);
+}
+
+/* ---- reading ---- */
+
+enum scan_result {
+    SCAN_STARTED, /* the request has taken the connection */
+    SCAN_MORE,
+    SCAN_CLOSED,
+};
+
+static enum scan_result scan(struct conn *conn, const char *bytes, size_t size)
+{
+    enum frames_status status = frames_scan(&conn->frames, &conn->front->limits, bytes, size);
+
+    if (status == FRAMES_INCOMPLETE)
+        return SCAN_MORE;
+    if (status == FRAMES_INVALID || !frames_params_are_whole(&conn->frames, bytes)) {
+        conn_close(conn, CLOSE_PROTOCOL);
+        return SCAN_CLOSED;
+    }
+    deadline_clear(conn);
+    request_start(conn, bytes, size, status == FRAMES_BODY_TOO_LARGE);
+    return SCAN_STARTED;
+}
+
+/* New bytes: alone when they are the first of a request (the usual case: nothing is copied), else behind the
+ * others. */
+static enum scan_result scan_new(struct conn *conn, const char *bytes, size_t size)
+{
+    if (conn->in.size == 0) {
+        enum scan_result result = scan(conn, bytes, size);
+        if (result == SCAN_MORE)
+            buf_append(&conn->in, bytes, size);
+        return result;
+    }
+    buf_append(&conn->in, bytes, size);
+    if (conn->in.failed) {
+        conn_close(conn, CLOSE_PROTOCOL);
+        return SCAN_CLOSED;
+    }
+    return scan(conn, conn->in.data, conn->in.size);
+}
+
+void conn_read(struct conn *conn)
+{
+    struct front_thread *self = front_thread_self();
+
+    if (conn->in.size > 0 && scan(conn, conn->in.data, conn->in.size) != SCAN_MORE)
+        return;
+    for (;;) {
+        ssize_t n = recv(conn->fd, self->scratch, self->scratch_size, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            conn_close(conn, CLOSE_PEER);
+            return;
+        }
+        if (n > 0 && scan_new(conn, self->scratch, (size_t)n) != SCAN_MORE)
+            return;
+        if (n == (ssize_t)self->scratch_size)
+            continue;
+        if (conn->in.size > 0)
+            deadline_set(conn);
+        if (conn->deadline_ns != 0 && clock_now_ns() >= conn->deadline_ns) {
+            conn_close(conn, CLOSE_TIMEOUT);
+            return;
+        }
+        if (try_give_up(conn, CONN_IDLE))
+            return;
+    }
+}
+
+static void read_ready(struct request *req, void *arg)
+{
+    (void)req;
+    conn_read(arg);
+}
+
+void conn_finish_answer(struct conn *conn, int result)
+{
+    bool linger_first = conn->req.body_too_large;
+    bool draining = atomic_load(&conn->front->draining);
+
+    frames_init(&conn->frames);
+    if (result < 0) {
+        conn_close(conn, CLOSE_ERROR);
+    } else if (linger_first) {
+        start_linger(conn);
+    } else if (!conn->keep || draining) {
+        conn_close(conn, draining ? CLOSE_DRAIN : CLOSE_PEER);
+    } else if (conn->in.size > 0 || !try_give_up(conn, CONN_IDLE)) {
+        /* More is there to read: not from here, or a peer that keeps sending would keep this stack growing. */
+        front_make_ready(conn, read_ready, conn);
+    }
+}
+
+/* ---- events ---- */
+
+void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events)
+{
+    struct request_wait wait;
+
+    switch (claim_event(conn, generation, events, &wait)) {
+    case EVENT_NOTHING:
+        return;
+    case EVENT_READ:
+        conn_read(conn);
+        return;
+    case EVENT_WRITE:
+        write_spool(conn);
+        return;
+    case EVENT_LINGER:
+        linger(conn);
+        return;
+    case EVENT_HANGUP:
+        tell_hangup(&wait);
+        return;
+    }
+}
+
+static bool claim_unowned(struct conn *conn, uint32_t generation)
+{
+    LOCK(&conn->lock);
+    if (conn->generation != generation || !is_unowned_locked(conn))
+        return false;
+    conn->state = CONN_READING;
+    return true;
+}
+
+void conn_on_deadline(struct conn *conn, uint32_t generation)
+{
+    if (claim_unowned(conn, generation))
+        conn_close(conn, CLOSE_TIMEOUT);
+}
+
+static bool claim_cancel(struct conn *conn, struct request_wait *ret_wait)
+{
+    LOCK(&conn->lock);
+    return conn->state == CONN_IN_FLIGHT && conn_take_wait_locked(conn, ret_wait);
+}
+
+bool conn_cancel(struct conn *conn)
+{
+    struct request_wait wait;
+
+    if (!claim_cancel(conn, &wait))
+        return false;
+    tell_hangup(&wait);
+    return true;
+}

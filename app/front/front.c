@@ -1,0 +1,384 @@
+/* The request threads, the epoll set they share, and the queue of requests whose answer can be made. */
+#include "front/front_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EVENTS_PER_WAIT  8
+#define READY_BATCH      8
+#define ACCEPT_BATCH     64
+#define SCRATCH_BYTES    (64 * 1024)
+#define FEED_MAX_BYTES   (1024 * 1024) /* the largest pipe that anyone may have */
+
+/* Two event values that no connection has: its generation would have to be 2^32 - 1. */
+#define EVENT_LISTENER UINT64_MAX
+#define EVENT_WAKE     (UINT64_MAX - 1)
+
+static _Thread_local struct front_thread *self;
+
+struct front_thread *front_thread_self(void)
+{
+    return self;
+}
+
+/* ---- waking ---- */
+
+static void wake(struct front *front)
+{
+    uint64_t one = 1;
+    ssize_t written = write(front->wake_fd, &one, sizeof(one));
+    (void)written;
+}
+
+/* Who makes the queue non-empty wakes one thread; a thread that leaves something in it wakes the next. */
+void front_make_ready(struct conn *conn, request_fn fn, void *arg)
+{
+    struct front *front = conn->front;
+    bool was_empty;
+
+    conn->req.resume = fn;
+    conn->req.resume_arg = arg;
+    mutex_lock(&front->ready_lock);
+    was_empty = STAILQ_EMPTY(&front->ready);
+    STAILQ_INSERT_TAIL(&front->ready, conn, ready_link);
+    mutex_unlock(&front->ready_lock);
+    if (was_empty)
+        wake(front);
+}
+
+static size_t take_ready(struct front *front, struct conn *batch[READY_BATCH], bool *ret_more)
+{
+    size_t count = 0;
+
+    LOCK(&front->ready_lock);
+    while (count < READY_BATCH && !STAILQ_EMPTY(&front->ready)) {
+        batch[count++] = STAILQ_FIRST(&front->ready);
+        STAILQ_REMOVE_HEAD(&front->ready, ready_link);
+    }
+    *ret_more = !STAILQ_EMPTY(&front->ready);
+    return count;
+}
+
+static void run_ready(struct front *front)
+{
+    struct conn *batch[READY_BATCH];
+    bool more;
+
+    size_t count = take_ready(front, batch, &more);
+    if (more)
+        wake(front);
+    for (size_t i = 0; i < count; i++)
+        batch[i]->req.resume(&batch[i]->req, batch[i]->req.resume_arg);
+}
+
+/* ---- accepting ---- */
+
+static void arm_listener(struct front *front, int operation)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = EVENT_LISTENER};
+
+    epoll_ctl(front->epoll_fd, operation, front->listener.fd, &event);
+}
+
+/* The listener rests until a connection ends: accepting more would only take what nobody can serve. */
+static void pause_accept(struct front *front)
+{
+    LOCK(&front->lock);
+    front->accept_paused = true;
+}
+
+void front_resume_accept(struct front *front)
+{
+    mutex_lock(&front->lock);
+    bool was_paused = front->accept_paused;
+    front->accept_paused = false;
+    mutex_unlock(&front->lock);
+    if (was_paused && !atomic_load(&front->draining))
+        arm_listener(front, EPOLL_CTL_MOD);
+}
+
+static void set_timeouts(int fd, uint64_t timeout_ms)
+{
+    struct timeval timeout = {
+        .tv_sec = (time_t)(timeout_ms / 1000),
+        .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000),
+    };
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+}
+
+static bool adopt(struct front *front, int fd)
+{
+    struct conn *conn = slab_acquire(front, fd);
+
+    if (!conn)
+        return false;
+    set_timeouts(fd, front->options.config->client_timeout_ms);
+    front_count_accepted();
+    deadline_set(conn);
+    struct epoll_event event = {
+        .events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
+    };
+    if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        conn_close(conn, CLOSE_ERROR);
+    return true;
+}
+
+static bool is_out_of_descriptors(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOBUFS || errnum == ENOMEM;
+}
+
+static void accept_some(struct front *front)
+{
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        int fd = accept4(front->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0 && is_out_of_descriptors(errno)) {
+            log_warning("cannot accept", LOG_STR("error", err_errno_text(errno)));
+            pause_accept(front);
+            return;
+        }
+        if (fd < 0)
+            break;
+        if (!adopt(front, fd)) {
+            close(fd);
+            pause_accept(front);
+            return;
+        }
+    }
+    if (!atomic_load(&front->draining))
+        arm_listener(front, EPOLL_CTL_MOD);
+}
+
+/* ---- request threads ---- */
+
+static void handle_event(struct front *front, const struct epoll_event *event)
+{
+    if (event->data.u64 == EVENT_WAKE) {
+        run_ready(front);
+        return;
+    }
+    if (event->data.u64 == EVENT_LISTENER) {
+        accept_some(front);
+        return;
+    }
+    struct conn *conn = slab_find(front, (uint32_t)event->data.u64);
+    assert(conn);
+    conn_on_event(conn, (uint32_t)(event->data.u64 >> 32), event->events);
+}
+
+static void thread_loop(struct front *front)
+{
+    struct epoll_event events[EVENTS_PER_WAIT];
+
+    while (!atomic_load(&front->stopping)) {
+        uint64_t now_ns = 0;
+        uint64_t sweep_at_ns = atomic_load(&front->sweep_at_ns);
+        if (sweep_at_ns != CLOCK_NEVER && (now_ns = clock_now_ns()) >= sweep_at_ns) {
+            deadline_sweep(front, now_ns);
+            continue;
+        }
+        int count = epoll_wait(front->epoll_fd, events, EVENTS_PER_WAIT,
+                               clock_poll_timeout_ms(now_ns, sweep_at_ns));
+        for (int i = 0; i < count; i++)
+            handle_event(front, &events[i]);
+    }
+    wake(front); /* pass the stop on to the next thread */
+}
+
+static void *thread_main(void *arg)
+{
+    self = arg;
+    thread_loop(self->front);
+    fcgi_feed_done(&self->feed);
+    free(self->scratch);
+    free(self);
+    return NULL;
+}
+
+static void free_thread(struct front_thread *thread)
+{
+    if (!thread)
+        return;
+    fcgi_feed_done(&thread->feed);
+    free(thread->scratch);
+    free(thread);
+}
+
+static int start_thread(struct front *front, struct err *err)
+{
+    struct front_thread *thread = calloc(1, sizeof(*thread));
+    char name[16];
+    int rc;
+
+    if (!thread)
+        return err_set(err, -ENOMEM, "out of memory");
+    thread->front = front;
+    thread->scratch_size = SCRATCH_BYTES;
+    thread->scratch = malloc(thread->scratch_size);
+    rc = fcgi_feed_init(&thread->feed, MIN(2 * front->limits.params_max_bytes, (size_t)FEED_MAX_BYTES), err);
+    if (rc == 0 && !thread->scratch)
+        rc = err_set(err, -ENOMEM, "out of memory");
+    snprintf(name, sizeof(name), "request-%u", front->thread_count);
+    if (rc == 0)
+        rc = thread_start(&front->threads[front->thread_count], name, thread_main, thread, err);
+    if (rc < 0) {
+        free_thread(thread);
+        return rc;
+    }
+    front->thread_count++;
+    return 0;
+}
+
+/* ---- life ---- */
+
+int front_create(const struct front_options *options, struct listener *listener, struct front **ret_front,
+                 struct err *err)
+{
+    struct front *front = calloc(1, sizeof(*front));
+
+    if (!front)
+        return err_set(err, -ENOMEM, "out of memory");
+    front->options = *options;
+    if (slab_init(front) < 0) {
+        free(front);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    front->limits = (struct frames_limits){options->config->max_params_bytes, options->config->max_body_bytes};
+    front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    front->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (front->epoll_fd < 0 || front->wake_fd < 0) {
+        int errnum = errno;
+        if (front->epoll_fd >= 0)
+            close(front->epoll_fd);
+        slab_free_all(front);
+        free(front);
+        return err_set_errno(err, errnum, "cannot make an epoll set");
+    }
+    mutex_init(&front->lock);
+    mutex_init(&front->ready_lock);
+    cond_init(&front->drained);
+    SLIST_INIT(&front->free_conns);
+    TAILQ_INIT(&front->deadlines);
+    STAILQ_INIT(&front->ready);
+    atomic_store(&front->sweep_at_ns, CLOCK_NEVER);
+    front->listener = *listener;
+    *listener = (struct listener){.fd = -1};
+    *ret_front = front;
+    return 0;
+}
+
+static unsigned wanted_threads(const struct config *config)
+{
+    return config->request_threads ? config->request_threads : MAX(thread_cpu_count(), 4u);
+}
+
+int front_start(struct front *front, struct err *err)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENT_WAKE};
+    unsigned count = wanted_threads(front->options.config);
+
+    front->threads = calloc(count, sizeof(*front->threads));
+    if (!front->threads)
+        return err_set(err, -ENOMEM, "out of memory");
+    epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, front->wake_fd, &event);
+    for (unsigned i = 0; i < count; i++) {
+        int rc = start_thread(front, err);
+        if (rc < 0)
+            return rc;
+    }
+    arm_listener(front, EPOLL_CTL_ADD);
+    return 0;
+}
+
+bool front_is_draining(const struct front *front)
+{
+    return atomic_load(&front->draining);
+}
+
+void front_request_ended(struct front *front)
+{
+    if (atomic_fetch_sub(&front->in_flight, 1) != 1 || !atomic_load(&front->draining))
+        return;
+    LOCK(&front->lock);
+    pthread_cond_broadcast(&front->drained);
+}
+
+static bool wait_drained(struct front *front, uint64_t deadline_ns)
+{
+    LOCK(&front->lock);
+    while (atomic_load(&front->in_flight) > 0)
+        if (!cond_wait_until(&front->drained, &front->lock, deadline_ns))
+            return atomic_load(&front->in_flight) == 0;
+    return true;
+}
+
+static unsigned cancel_all(struct front *front)
+{
+    unsigned count = 0;
+    struct conn *conn;
+
+    for (uint32_t i = 0; (conn = slab_find(front, i)); i++)
+        count += conn_cancel(conn);
+    return count;
+}
+
+/* A cancelled request ends within milliseconds; one that does not is a bug, and must not keep us from ending. */
+#define CANCEL_GRACE_MS 2000
+
+unsigned front_drain(struct front *front, uint64_t deadline_ns)
+{
+    atomic_store(&front->draining, true);
+    epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, front->listener.fd, NULL);
+    listener_refuse(&front->listener);
+    if (wait_drained(front, deadline_ns))
+        return 0;
+    unsigned count = cancel_all(front);
+    if (!wait_drained(front, clock_deadline_ns(clock_now_ns(), CANCEL_GRACE_MS)))
+        log_error("requests did not end when cancelled",
+                  LOG_UINT("count", atomic_load(&front->in_flight)));
+    return count;
+}
+
+static void close_all(struct front *front)
+{
+    struct conn *conn;
+
+    for (uint32_t i = 0; (conn = slab_find(front, i)); i++)
+        if (conn->fd >= 0)
+            conn_close(conn, CLOSE_DRAIN);
+}
+
+void front_stop(struct front *front)
+{
+    atomic_store(&front->stopping, true);
+    wake(front);
+    for (unsigned i = 0; i < front->thread_count; i++)
+        thread_join(front->threads[i]);
+    front->thread_count = 0;
+    close_all(front);
+}
+
+void front_free(struct front *front)
+{
+    if (!front)
+        return;
+    slab_free_all(front);
+    listener_close(&front->listener);
+    close(front->epoll_fd);
+    close(front->wake_fd);
+    pthread_mutex_destroy(&front->lock);
+    pthread_mutex_destroy(&front->ready_lock);
+    pthread_cond_destroy(&front->drained);
+    free(front->threads);
+    free(front);
+}

@@ -1,0 +1,202 @@
+/* front_int.h - what the files of the front share: connections, requests, threads.
+ *
+ * A connection and its request are one object, since FastCGI as nginx speaks it has one request at a time on a
+ * connection.  Who owns it follows from its state:
+ *
+ *                accept           first byte              whole request
+ *     CONN_FREE ---------> IDLE ------------> READING -----------------> IN_FLIGHT
+ *         ^                 ^  <------------   |                            |
+ *         |                 |   not whole yet  |                            | answer
+ *         |                 +------------------|----------------------------+
+ *         |                                    |                            v
+ *         +------------------------------------+<-- WRITING, LINGERING <----+
+ *
+ *     IDLE, WRITING, LINGERING   nobody: the next event, or the sweeper, takes it and becomes the owner
+ *     READING                    the request thread that took it
+ *     IN_FLIGHT                  the request's owner: a handler, a gather, the ready queue
+ *
+ * Every connection is in the epoll set once, edge-triggered, from accept to close: no system call arms or disarms
+ * it.  An event that finds the connection owned is remembered in `pending`, and whoever gives the connection up
+ * looks there first (conn_park), so no event is lost.  An event taken by a thread may be about a connection that
+ * another thread has closed meanwhile: connections live in a slab that is never given back, and the event carries
+ * the generation.
+ *
+ * Locks: conn->lock, front->lock and front->ready_lock are never held together. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "front/fcgi.h"
+#include "front/frames.h"
+#include "front/front.h"
+
+enum conn_state {
+    CONN_FREE,
+    CONN_IDLE,
+    CONN_READING,
+    CONN_IN_FLIGHT,
+    CONN_WRITING,
+    CONN_LINGERING,
+};
+
+/* Why a connection ended, for the metric. */
+enum close_reason {
+    CLOSE_PEER,     /* the peer closed it, or did not ask to keep it */
+    CLOSE_TIMEOUT,  /* silent, half a request, or not reading its answer */
+    CLOSE_PROTOCOL, /* not FastCGI, or beyond a limit */
+    CLOSE_ERROR,    /* reading or writing failed */
+    CLOSE_DRAIN,    /* we are stopping */
+    CLOSE_REASON_COUNT,
+};
+
+struct request {
+    FCGX_Request fcgx;
+    const struct route *route; /* NULL when no row matched */
+    unsigned method;
+    bool is_admitted;   /* counted in front->in_flight */
+    bool body_too_large;
+    char id[64];        /* empty until asked for */
+    char arg[ROUTE_ARG_SIZE];
+    uint64_t start_ns;
+    struct buf headers; /* of the answer, added by the handler */
+    struct buf body;
+    request_fn resume;  /* set by request_resume */
+    void *resume_arg;
+};
+
+struct conn {
+    struct front *front;
+    uint32_t index;
+
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    enum conn_state state;
+    uint32_t generation;
+    bool pending;   /* an event came while the connection was owned */
+    bool peer_gone; /* the peer hung up while a request was in flight */
+    bool has_wait;
+    struct request_wait wait;
+
+    /* owner only: */
+    int fd;
+    uint64_t deadline_ns; /* 0: none */
+    bool keep;            /* the peer wants to go on using the connection */
+    struct frames frames;
+    struct buf in;        /* bytes of a request that did not come in one piece */
+    struct request req;
+    int spool_fd;         /* an answer that waits for its peer to read; -1 */
+    off_t spool_offset;
+    off_t spool_size;
+
+    /* guarded by front->lock: */
+    bool is_listed; /* in front->deadlines */
+    uint32_t listed_generation;
+    TAILQ_ENTRY(conn) deadline_link;
+    SLIST_ENTRY(conn) free_link;
+
+    /* guarded by front->ready_lock: */
+    STAILQ_ENTRY(conn) ready_link;
+};
+
+#define CONNS_PER_CHUNK 64
+
+struct front {
+    /* set before threads start, then read-only: */
+    struct front_options options;
+    struct frames_limits limits;
+    struct listener listener;
+    int epoll_fd;
+    int wake_fd; /* eventfd, edge-triggered: the ready queue has something, or the front stops */
+    pthread_t *threads;
+    unsigned thread_count;
+    struct conn *_Atomic *chunks; /* each is filled in once, under lock */
+
+    atomic_bool draining;
+    atomic_bool stopping;
+    atomic_uint in_flight;
+    _Atomic uint64_t sweep_at_ns; /* earliest deadline of any connection */
+
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    size_t chunk_count;
+    unsigned conn_count; /* in use */
+    bool accept_paused;
+    SLIST_HEAD(, conn) free_conns;
+    TAILQ_HEAD(, conn) deadlines; /* earliest first: all have the same time-out */
+    pthread_cond_t drained;       /* in_flight has come down to 0 */
+
+    pthread_mutex_t ready_lock;
+    /* guarded by ready_lock: */
+    STAILQ_HEAD(ready_list, conn) ready;
+};
+
+/* What a request thread has of its own. */
+struct front_thread {
+    struct front *front;
+    struct fcgi_feed feed;
+    char *scratch;
+    size_t scratch_size;
+};
+
+/* The request thread that calls; NULL in other threads. */
+struct front_thread *front_thread_self(void);
+
+/* slab.c */
+
+must_check int slab_init(struct front *front);
+/* A connection slot in state IDLE for `fd`; NULL when max_connections are in use or memory is short. */
+struct conn *slab_acquire(struct front *front, int fd);
+/* The slot with this number, NULL when there is none.  Any thread. */
+struct conn *slab_find(struct front *front, uint32_t index);
+/* Gives a slot back.  Its owner must not look at it again. */
+void slab_release(struct conn *conn);
+void slab_free_all(struct front *front);
+
+/* conn.c: called by the owner unless said otherwise */
+
+/* Reacts to an epoll event; the caller owns nothing yet. */
+void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events);
+/* Closes the connection when its deadline has passed and nobody owns it. */
+void conn_on_deadline(struct conn *conn, uint32_t generation);
+/* Reads until there is a whole request, nothing more, or the end. */
+void conn_read(struct conn *conn);
+/* Gives the connection up after an answer: for the next request, or closed. */
+void conn_finish_answer(struct conn *conn, int result);
+void conn_close(struct conn *conn, enum close_reason reason);
+/* Sends `size` bytes of `spool_fd` (taken) as the peer reads them, then finishes the answer. */
+void conn_write_spool(struct conn *conn, int spool_fd, off_t size);
+/* Cancels a waiting request in flight, as if its client had gone; false when there is none.  Any thread. */
+bool conn_cancel(struct conn *conn);
+/* Takes out whom to tell about a hang-up; false when nobody is to be told (any more).  Lock held. */
+bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait);
+
+/* deadline.c */
+void deadline_set(struct conn *conn);   /* from now on, unless it has one */
+void deadline_clear(struct conn *conn);
+void deadline_sweep(struct front *front, uint64_t now_ns);
+
+/* request.c */
+
+/* Starts the request that is complete in bytes[0..size): opens it, keeps what lies behind it in conn->in, finds its
+ * route and calls the handler.  Takes the connection. */
+void request_start(struct conn *conn, const char *bytes, size_t size, bool body_too_large);
+/* The request does not count as in flight any more; may be called again. */
+void request_end(struct request *req);
+
+/* front.c */
+void front_make_ready(struct conn *conn, request_fn fn, void *arg);
+void front_request_ended(struct front *front);
+void front_resume_accept(struct front *front);
+
+/* front_metrics.c */
+void front_count_request(const struct request *req, int status);
+void front_count_request_gone(const struct request *req);
+void front_count_in_flight(int change);
+void front_count_rejected(void);
+void front_count_accepted(void);
+void front_count_closed(enum close_reason reason);

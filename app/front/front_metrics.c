@@ -1,0 +1,119 @@
+#include "front/front_int.h"
+
+#include <string.h>
+
+#define ROUTES_MAX 32
+
+/* The statuses that the program answers with; the last stands for any other. */
+static const int statuses[] = {200, 202, 400, 404, 405, 413, 415, 422, 500, 503};
+static const char *const status_values[] = {"200", "202", "400", "404", "405", "413",
+                                            "415", "422", "500", "503", "other"};
+
+static const char *const close_values[CLOSE_REASON_COUNT] = {"peer", "timeout", "protocol", "error", "drain"};
+
+static const struct route *first_route;
+static const char *route_values[ROUTES_MAX] = {"none"}; /* then the rows' paths, each once */
+static size_t route_value_count = 1;
+static size_t route_labels[ROUTES_MAX]; /* of each row, its path's place in route_values */
+
+enum {
+    ROW_REQUESTS,
+    ROW_SECONDS,
+    ROW_IN_FLIGHT,
+    ROW_GONE,
+    ROW_REJECTED,
+    ROW_ACCEPTED,
+    ROW_CLOSED,
+    ROW_COUNT,
+};
+
+static struct metric rows[ROW_COUNT] = {
+    [ROW_REQUESTS] = {.name = "heddle_requests_total",
+                      .type = METRIC_COUNTER,
+                      .help = "requests answered, by route and status",
+                      .labels = {{.name = "route"},
+                                 {"status", status_values, ARRAY_LEN(status_values)}}},
+    [ROW_SECONDS] = {.name = "heddle_request_seconds",
+                     .type = METRIC_HISTOGRAM,
+                     .help = "from a request's last byte to its answer",
+                     .labels = {{.name = "route"}}},
+    [ROW_IN_FLIGHT] = {.name = "heddle_requests_in_flight",
+                       .type = METRIC_GAUGE,
+                       .help = "requests admitted and not answered yet"},
+    [ROW_GONE] = {.name = "heddle_requests_gone_total",
+                  .type = METRIC_COUNTER,
+                  .help = "requests whose client went away before the answer",
+                  .labels = {{.name = "route"}}},
+    [ROW_REJECTED] = {.name = "heddle_requests_rejected_total",
+                      .type = METRIC_COUNTER,
+                      .help = "requests answered 503 because max_in_flight was reached"},
+    [ROW_ACCEPTED] = {.name = "heddle_connections_accepted_total",
+                      .type = METRIC_COUNTER,
+                      .help = "FastCGI connections accepted"},
+    [ROW_CLOSED] = {.name = "heddle_connections_closed_total",
+                    .type = METRIC_COUNTER,
+                    .help = "FastCGI connections closed, by reason",
+                    .labels = {{"reason", close_values, ARRAY_LEN(close_values)}}},
+};
+
+static size_t route_value_of(const char *path)
+{
+    for (size_t i = 0; i < route_value_count; i++)
+        if (strcmp(route_values[i], path) == 0)
+            return i;
+    route_values[route_value_count] = path;
+    return route_value_count++;
+}
+
+void front_register_metrics(const struct route *routes, size_t count)
+{
+    first_route = routes;
+    for (size_t i = 0; i < count && i < ROUTES_MAX - 1; i++)
+        route_labels[i] = route_value_of(routes[i].path);
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        struct metric_label *label = &rows[i].labels[0];
+        if (label->name && !label->values)
+            *label = (struct metric_label){label->name, route_values, route_value_count};
+    }
+    metrics_register(rows, ROW_COUNT);
+}
+
+static size_t route_label(const struct request *req)
+{
+    return req->route ? route_labels[req->route - first_route] : 0;
+}
+
+void front_count_request(const struct request *req, int status)
+{
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(statuses) && statuses[i] != status)
+        i++;
+    metric_add(&rows[ROW_REQUESTS], route_label(req), i, 1);
+    metric_observe(&rows[ROW_SECONDS], route_label(req), 0, clock_now_ns() - req->start_ns);
+}
+
+void front_count_request_gone(const struct request *req)
+{
+    metric_add(&rows[ROW_GONE], route_label(req), 0, 1);
+}
+
+void front_count_in_flight(int change)
+{
+    metric_add(&rows[ROW_IN_FLIGHT], 0, 0, change);
+}
+
+void front_count_rejected(void)
+{
+    metric_inc(&rows[ROW_REJECTED]);
+}
+
+void front_count_accepted(void)
+{
+    metric_inc(&rows[ROW_ACCEPTED]);
+}
+
+void front_count_closed(enum close_reason reason)
+{
+    metric_add(&rows[ROW_CLOSED], reason, 0, 1);
+}

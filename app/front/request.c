@@ -1,0 +1,351 @@
+/* From the bytes of a request to its handler, and from the handler's answer to bytes. */
+#include "front/front_int.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/http.h"
+#include "base/json.h"
+
+/* Larger answers do not fit into a socket's buffer: a peer that does not read would block the thread. */
+#define DIRECT_ANSWER_MAX_BYTES (64 * 1024)
+
+#define PATH_MAX_BYTES 2048
+
+/* The status and our own headers, the handler's headers, the body. */
+#define ANSWER_PARTS 3
+
+static struct conn *conn_of(struct request *req)
+{
+    return container_of(req, struct conn, req);
+}
+
+/* ---- what handlers read ---- */
+
+void *request_app(const struct request *req)
+{
+    return container_of(req, const struct conn, req)->front->options.app;
+}
+
+const char *request_param(const struct request *req, const char *name)
+{
+    return FCGX_GetParam(name, req->fcgx.envp);
+}
+
+const char *request_path_arg(const struct request *req)
+{
+    return req->arg;
+}
+
+const char *request_body(const struct request *req, size_t *ret_size)
+{
+    *ret_size = req->body.size;
+    return req->body.data ? req->body.data : "";
+}
+
+/* Letters, digits and a few marks: an id from outside goes into log lines and headers. */
+static bool is_plain_id(const char *id)
+{
+    size_t length = strlen(id);
+
+    return length > 0 && length < sizeof(((struct request *)0)->id) &&
+           strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:/+=") == length;
+}
+
+const char *request_id(struct request *req)
+{
+    if (req->id[0] != '\0')
+        return req->id;
+    const char *given = request_param(req, "HTTP_X_REQUEST_ID");
+    if (given && is_plain_id(given)) {
+        snprintf(req->id, sizeof(req->id), "%s", given);
+        return req->id;
+    }
+    unsigned char random[16] = {0};
+    if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
+        memcpy(random, &req->start_ns, sizeof(req->start_ns));
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(req->id + 2 * i, 3, "%02x", random[i]);
+    return req->id;
+}
+
+/* ---- starting ---- */
+
+/* REQUEST_URI as the client sent it; servers other than nginx may send SCRIPT_NAME alone, decoded already. */
+static bool read_path(const struct request *req, char ret_path[PATH_MAX_BYTES])
+{
+    const char *uri = request_param(req, "REQUEST_URI");
+
+    if (uri)
+        return http_percent_decode(uri, strcspn(uri, "?#"), ret_path, PATH_MAX_BYTES) >= 0;
+    const char *name = request_param(req, "SCRIPT_NAME");
+    const char *info = request_param(req, "PATH_INFO");
+    int length = snprintf(ret_path, PATH_MAX_BYTES, "%s%s", name ? name : "", info ? info : "");
+    return length < PATH_MAX_BYTES;
+}
+
+static bool admit(struct request *req)
+{
+    struct front *front = conn_of(req)->front;
+
+    if (atomic_fetch_add(&front->in_flight, 1) >= front->options.max_in_flight && !req->route->always) {
+        atomic_fetch_sub(&front->in_flight, 1);
+        return false;
+    }
+    req->is_admitted = true;
+    front_count_in_flight(1);
+    return true;
+}
+
+static void reject(struct request *req)
+{
+    front_count_rejected();
+    request_add_header(req, "Retry-After", "1");
+    request_problem(req, 503, "too many requests are in flight");
+}
+
+static void dispatch(struct request *req)
+{
+    struct front *front = conn_of(req)->front;
+    struct route_match match;
+    char path[PATH_MAX_BYTES];
+    const char *method = request_param(req, "REQUEST_METHOD");
+
+    req->method = method ? http_method_parse(method) : 0;
+    if (!read_path(req, path)) {
+        request_problem(req, 400, "the path is not valid");
+        return;
+    }
+    enum route_result result =
+        router_find(front->options.routes, front->options.route_count, req->method, path, &match);
+    if (result == ROUTE_NO_PATH) {
+        request_problem(req, 404, "there is nothing at this path");
+        return;
+    }
+    req->route = &front->options.routes[match.index];
+    memcpy(req->arg, match.arg, sizeof(req->arg));
+    if (result == ROUTE_NO_METHOD) {
+        request_add_header(req, "Allow", match.allow);
+        request_problem(req, 405, "this path answers %s", match.allow);
+    } else if (req->body_too_large) {
+        request_problem(req, 413, "the body is larger than %zu bytes", req->body.max);
+    } else if (req->body.failed) {
+        request_problem(req, 503, "out of memory");
+    } else if (!admit(req)) {
+        reject(req);
+    } else {
+        req->route->handler(req);
+    }
+}
+
+/* The bytes behind the request are the beginning of the next one, unless the connection is to be closed. */
+static void keep_rest(struct conn *conn, const char *bytes, size_t size)
+{
+    if (conn->req.body_too_large) {
+        buf_done(&conn->in);
+    } else if (conn->in.size > 0) {
+        buf_consume(&conn->in, conn->frames.next);
+        if (conn->in.size == 0)
+            buf_done(&conn->in);
+    } else if (size > conn->frames.next) {
+        buf_append(&conn->in, bytes + conn->frames.next, size - conn->frames.next);
+    }
+}
+
+static void enter_flight(struct conn *conn)
+{
+    LOCK(&conn->lock);
+    conn->state = CONN_IN_FLIGHT;
+}
+
+void request_start(struct conn *conn, const char *bytes, size_t size, bool body_too_large)
+{
+    struct request *req = &conn->req;
+    const struct frames *frames = &conn->frames;
+
+    if (fcgi_open(&front_thread_self()->feed, &req->fcgx, bytes + frames->params_begin,
+                  frames->params_end - frames->params_begin) < 0) {
+        conn_close(conn, CLOSE_PROTOCOL);
+        return;
+    }
+    req->route = NULL;
+    req->id[0] = '\0';
+    req->start_ns = clock_now_ns();
+    req->body_too_large = body_too_large;
+    conn->keep = frames->keep_conn && !body_too_large;
+    if (!body_too_large)
+        frames_copy_body(frames, bytes, &req->body);
+    keep_rest(conn, bytes, size);
+    enter_flight(conn);
+    dispatch(req);
+}
+
+/* ---- waiting ---- */
+
+static bool register_wait(struct conn *conn, const struct request_wait *wait)
+{
+    LOCK(&conn->lock);
+    if (conn->peer_gone)
+        return false;
+    conn->wait = *wait;
+    conn->has_wait = true;
+    return true;
+}
+
+void request_suspend(struct request *req, const struct request_wait *wait)
+{
+    if (!register_wait(conn_of(req), wait)) {
+        wait->hangup(wait->arg);
+        wait->release(wait->arg);
+    }
+}
+
+void request_resume(struct request *req, request_fn fn, void *arg)
+{
+    front_make_ready(conn_of(req), fn, arg);
+}
+
+/* ---- answering ---- */
+
+void request_add_header(struct request *req, const char *name, const char *value)
+{
+    buf_printf(&req->headers, "%s: %s\r\n", name, value);
+}
+
+void request_end(struct request *req)
+{
+    if (!req->is_admitted)
+        return;
+    req->is_admitted = false;
+    front_count_in_flight(-1);
+    front_request_ended(conn_of(req)->front);
+}
+
+/* True when the peer is still there. */
+static bool end_wait(struct conn *conn)
+{
+    struct request_wait wait;
+    bool had_wait;
+    bool peer_gone;
+
+    mutex_lock(&conn->lock);
+    had_wait = conn_take_wait_locked(conn, &wait);
+    peer_gone = conn->peer_gone;
+    mutex_unlock(&conn->lock);
+    if (had_wait)
+        wait.release(wait.arg);
+    return !peer_gone;
+}
+
+static void write_spooled(struct conn *conn, const struct iovec parts[ANSWER_PARTS])
+{
+    int fd = memfd_create("answer", MFD_CLOEXEC);
+
+    if (fd < 0 || fcgi_answer(&conn->req.fcgx, fd, parts, ANSWER_PARTS) < 0) {
+        if (fd < 0)
+            fcgi_discard(&conn->req.fcgx);
+        else
+            close(fd);
+        conn_close(conn, CLOSE_ERROR);
+        return;
+    }
+    conn_write_spool(conn, fd, lseek(fd, 0, SEEK_END));
+}
+
+static void write_answer(struct conn *conn, const struct iovec parts[ANSWER_PARTS])
+{
+    if (parts[2].iov_len > DIRECT_ANSWER_MAX_BYTES) {
+        write_spooled(conn, parts);
+        return;
+    }
+    request_end(&conn->req);
+    conn_finish_answer(conn, fcgi_answer(&conn->req.fcgx, conn->fd, parts, ANSWER_PARTS));
+}
+
+void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+{
+    struct conn *conn = conn_of(req);
+    char head[512];
+    int length = snprintf(head, sizeof(head),
+                          "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                          "Cache-Control: no-store\r\n",
+                          status, http_reason_phrase(status), content_type, size);
+    buf_append_str(&req->headers, "\r\n");
+    struct iovec parts[ANSWER_PARTS] = {
+        {head, (size_t)length},
+        {req->headers.data, req->headers.size},
+        {(void *)(uintptr_t)body, req->method == HTTP_HEAD ? 0 : size},
+    };
+    bool peer_is_there = end_wait(conn);
+
+    buf_done(&req->body);
+    if (!peer_is_there || req->headers.failed) {
+        front_count_request_gone(req);
+        fcgi_discard(&req->fcgx);
+        buf_done(&req->headers);
+        conn_close(conn, CLOSE_PEER);
+        return;
+    }
+    front_count_request(req, status);
+    struct buf headers = req->headers;
+    req->headers = (struct buf)BUF_INIT(REQUEST_HEADER_MAX_BYTES);
+    write_answer(conn, parts);
+    buf_done(&headers);
+}
+
+void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body)
+{
+    if (body->failed)
+        request_problem(req, 500, "out of memory");
+    else
+        request_reply(req, status, content_type, body->data, body->size);
+    buf_done(body);
+}
+
+static void reply_problem(struct request *req, int status, const char *name, const char *value,
+                          const char *detail)
+{
+    cleanup(json_decref_scope) json_t *problem = json_pack(
+        "{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", http_reason_phrase(status), "status",
+        status, "detail", detail, "request_id", request_id(req));
+    struct buf body = BUF_INIT(64 * 1024);
+
+    if (problem && name)
+        json_object_set_new(problem, name, json_string(value));
+    json_dump(problem, &body);
+    if (body.failed) {
+        buf_done(&body);
+        static const char fallback[] = "{\"type\":\"about:blank\",\"title\":\"Out of memory\"}";
+        request_reply(req, status, "application/problem+json", fallback, sizeof(fallback) - 1);
+        return;
+    }
+    request_reply_buf(req, status, "application/problem+json", &body);
+}
+
+void request_problem(struct request *req, int status, const char *detail, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, detail);
+    vsnprintf(text, sizeof(text), detail, args);
+    va_end(args);
+    reply_problem(req, status, NULL, NULL, text);
+}
+
+void request_problem_with(struct request *req, int status, const char *name, const char *value,
+                          const char *detail, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, detail);
+    vsnprintf(text, sizeof(text), detail, args);
+    va_end(args);
+    reply_problem(req, status, name, value, text);
+}
