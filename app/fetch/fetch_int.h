@@ -1,0 +1,173 @@
+/* fetch_int.h - what the files of the fetch pool share.
+ *
+ *     fetch_submit -> inbox of a worker -> origin: address known? -> shard -> libcurl -> transfer_finish -> done
+ *                                              |  no                            |
+ *                                              +-> waits for the resolver       +-> redirect: again from "origin"
+ *
+ * A worker is a thread with an epoll set and several curl multi handles ("shards").  libcurl looks for a free
+ * connection by walking all connections of that origin in the multi handle, so the cost of a fetch would grow with
+ * what is in flight; a new shard is opened when all others have SHARD_ORIGIN_MAX transfers to the origin. */
+#pragma once
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
+#include "fetch/fetch.h"
+#include "fetch/resolver.h"
+
+#define SHARD_ORIGIN_MAX 64
+#define SHARDS_MAX       128
+
+struct shard {
+    struct fetch_worker *worker;
+    CURLM *multi;
+    unsigned index;
+    unsigned in_flight;
+    uint64_t timer_ns; /* when libcurl wants to be called */
+    bool is_touched;   /* libcurl was called: a transfer may have ended */
+    LIST_HEAD(, transfer) active;
+};
+
+/* What a worker knows about scheme://host:port. */
+struct origin {
+    char *key;
+    unsigned port;
+    bool needs_lookup; /* the host is a name */
+    struct fetch_worker *worker;
+    struct resolver_query query; /* the resolver's while is_asked */
+    bool is_asked;
+    char *addresses;       /* "1.2.3.4,::1", NULL while unknown */
+    unsigned generation;   /* counts changes of `addresses` */
+    uint64_t fresh_until_ns;
+    TAILQ_HEAD(, fetch) waiting;
+    unsigned in_flight[SHARDS_MAX];
+    unsigned told[SHARDS_MAX]; /* the generation each shard's DNS cache was given */
+    UT_hash_handle hh;
+};
+
+/* A reusable easy handle. */
+struct transfer {
+    struct fetch_worker *worker;
+    CURL *easy;
+    struct fetch *fetch;
+    struct shard *shard;
+    struct curl_slist *resolve; /* given with this transfer */
+    bool has_short_timeout;     /* what redirects have left of it */
+    bool is_tls;                /* set up for https */
+    bool is_too_large;
+    SLIST_ENTRY(transfer) idle_link;
+    LIST_ENTRY(transfer) active_link;
+    char error[CURL_ERROR_SIZE];
+};
+
+/* What epoll was told about a descriptor, and what libcurl wants to know of it. */
+struct fd_slot {
+    uint16_t registered; /* EPOLLIN | EPOLLOUT, 0: not in the set */
+    uint16_t wanted;
+    uint32_t shard;
+};
+
+TAILQ_HEAD(fetch_list, fetch);
+
+struct fetch_worker {
+    /* set before the thread starts, then read-only: */
+    struct fetch_pool *pool;
+    pthread_t thread;
+    bool is_started;
+    int epoll_fd;
+    int wake_fd;
+
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    struct fetch_list inbox;
+    struct fetch_list cancels;
+    TAILQ_HEAD(, resolver_query) resolved;
+    bool is_stopping;
+
+    /* worker thread only: */
+    uint64_t now_ns;
+    struct shard *shards[SHARDS_MAX];
+    unsigned shard_count;
+    struct origin *origins;
+    struct fd_slot *fds;
+    size_t fd_count;
+    SLIST_HEAD(, transfer) idle;
+    unsigned idle_count;
+    unsigned idle_min;        /* since the last trim */
+    uint64_t trim_at_ns;
+    unsigned waiting_count;   /* fetches in all origins' waiting lists */
+    uint64_t check_waiting_ns;
+};
+
+struct fetch_pool {
+    const struct config *config;
+    struct resolver *resolver;
+    struct fetch_worker *workers;
+    unsigned worker_count;
+    atomic_uint next_worker;
+};
+
+struct fetch_target {
+    char *url;
+    CURLU *parts;
+    char *origin_key; /* scheme://host:port */
+    char *host;       /* as getaddrinfo takes it */
+    unsigned port;
+    bool needs_lookup;
+    bool is_tls;
+};
+
+/* worker.c */
+must_check int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err *err);
+must_check int worker_start(struct fetch_worker *worker, unsigned number, struct err *err);
+void worker_stop(struct fetch_worker *worker);
+void worker_done(struct fetch_worker *worker);
+void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t count);
+void worker_push_cancel(struct fetch_worker *worker, struct fetch *fetch);
+void worker_push_resolved(struct fetch_worker *worker, struct resolver_query *query);
+
+/* route.c: called by the worker */
+
+/* Sends a fetch on its way: to libcurl, or to wait for its origin's address. */
+void route_fetch(struct fetch *fetch);
+/* Takes in what the resolver found out. */
+void route_resolved(struct resolver_query *query);
+/* Ends the fetches that have waited for an address until their time was over. */
+void route_expire_waiting(struct fetch_worker *worker);
+void route_stop_waiting(struct fetch *fetch);
+void route_free_origins(struct fetch_worker *worker);
+
+/* shard.c: called by the worker */
+struct shard *shard_choose(struct origin *origin);
+void shard_free_all(struct fetch_worker *worker);
+void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
+void shard_run_timers(struct fetch_worker *worker);
+uint64_t shard_next_timer_ns(const struct fetch_worker *worker);
+void shard_collect(struct fetch_worker *worker);
+/* Cancels every transfer of the shard. */
+void shard_cancel_all(struct shard *shard);
+/* CURLOPT_CLOSESOCKETFUNCTION */
+int shard_on_close(void *worker, curl_socket_t fd);
+
+/* transfer.c: called by the worker */
+void transfer_start(struct fetch *fetch, struct shard *shard);
+void transfer_finish(struct transfer *transfer, CURLcode code);
+void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error);
+void transfer_trim_idle(struct fetch_worker *worker);
+void transfer_free_idle(struct fetch_worker *worker);
+/* Ends a fetch: counts it, closes it to cancels, calls `done`. */
+void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* outcome.c */
+enum fetch_reason outcome_reason(CURLcode code);
+
+/* fetch_metrics.c */
+void fetch_count_start(void);
+void fetch_count_end(const struct fetch *fetch);
+void fetch_count_connections(long new_connections);
+void fetch_count_lookup(bool found);

@@ -1,0 +1,82 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fetch/fetch_int.h"
+
+#define RESOLVER_THREADS 2
+
+/* Fetches of one call go to one worker up to this many: one wake-up for all of them, and their results meet without
+ * two processors passing cache lines to and fro.  More are worth a second processor. */
+#define FETCHES_PER_WORKER 32
+
+int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool, struct err *err)
+{
+    struct fetch_pool *pool = calloc(1, sizeof(*pool));
+    unsigned count = config->fetch.workers ? config->fetch.workers : thread_cpu_count();
+
+    if (!pool || !(pool->workers = calloc(count, sizeof(*pool->workers)))) {
+        free(pool);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    pool->config = config;
+    for (unsigned i = 0; i < count; i++) {
+        int rc = worker_init(&pool->workers[i], pool, err);
+        if (rc < 0) {
+            fetch_pool_free(pool);
+            return rc;
+        }
+        pool->worker_count++;
+    }
+    *ret_pool = pool;
+    return 0;
+}
+
+int fetch_pool_start(struct fetch_pool *pool, struct err *err)
+{
+    int rc = resolver_create(RESOLVER_THREADS, &pool->resolver, err);
+
+    for (unsigned i = 0; i < pool->worker_count && rc == 0; i++)
+        rc = worker_start(&pool->workers[i], i, err);
+    return rc;
+}
+
+void fetch_submit(struct fetch_pool *pool, struct fetch **fetches, size_t count)
+{
+    while (count > 0) {
+        size_t share = MIN(count, (size_t)FETCHES_PER_WORKER);
+        unsigned number = atomic_fetch_add_explicit(&pool->next_worker, 1, memory_order_relaxed);
+        worker_push(&pool->workers[number % pool->worker_count], fetches, share);
+        fetches += share;
+        count -= share;
+    }
+}
+
+void fetch_cancel(struct fetch *fetch)
+{
+    worker_push_cancel(fetch->worker, fetch);
+}
+
+void fetch_done(struct fetch *fetch)
+{
+    buf_done(&fetch->body);
+}
+
+void fetch_pool_stop(struct fetch_pool *pool)
+{
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        worker_stop(&pool->workers[i]);
+    resolver_free(pool->resolver);
+    pool->resolver = NULL;
+}
+
+void fetch_pool_free(struct fetch_pool *pool)
+{
+    if (!pool)
+        return;
+    assert(!pool->resolver);
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        worker_done(&pool->workers[i]);
+    free(pool->workers);
+    free(pool);
+}

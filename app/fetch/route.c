@@ -1,0 +1,174 @@
+/* The way of a fetch before libcurl has it: which origin, whether its address is known, which shard.
+ *
+ * Addresses are kept for dns_ttl.  When that is over the old ones still serve while the resolver looks again, so a
+ * slow name server delays only the first fetch to a host. */
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "fetch/fetch_int.h"
+
+/* A failed look-up is repeated at most this often. */
+#define NEGATIVE_TTL_MS 1000
+
+static const struct fetch_target *current_target(const struct fetch *fetch)
+{
+    return fetch->hop ? fetch->hop : fetch->target;
+}
+
+static void on_query_done(struct resolver_query *query)
+{
+    struct origin *origin = container_of(query, struct origin, query);
+
+    worker_push_resolved(origin->worker, query);
+}
+
+static struct origin *origin_create(struct fetch_worker *worker, const struct fetch_target *target)
+{
+    struct origin *origin = calloc(1, sizeof(*origin));
+
+    if (!origin)
+        return NULL;
+    origin->key = strdup(target->origin_key);
+    origin->query.host = strdup(target->host);
+    if (!origin->key || !origin->query.host) {
+        free(origin->key);
+        free((void *)(uintptr_t)origin->query.host);
+        free(origin);
+        return NULL;
+    }
+    origin->port = target->port;
+    origin->worker = worker;
+    origin->needs_lookup = target->needs_lookup;
+    origin->query.done = on_query_done;
+    TAILQ_INIT(&origin->waiting);
+    HASH_ADD_KEYPTR(hh, worker->origins, origin->key, strlen(origin->key), origin);
+    return origin;
+}
+
+static struct origin *origin_of(struct fetch_worker *worker, const struct fetch_target *target)
+{
+    struct origin *origin;
+
+    HASH_FIND_STR(worker->origins, target->origin_key, origin);
+    return origin ? origin : origin_create(worker, target);
+}
+
+static void ask(struct origin *origin)
+{
+    if (origin->is_asked)
+        return;
+    origin->is_asked = true;
+    resolver_ask(origin->worker->pool->resolver, &origin->query);
+}
+
+static void wait_for_address(struct origin *origin, struct fetch *fetch)
+{
+    struct fetch_worker *worker = origin->worker;
+
+    TAILQ_INSERT_TAIL(&origin->waiting, fetch, link);
+    if (worker->waiting_count++ == 0)
+        worker->check_waiting_ns = worker->now_ns;
+}
+
+static void send_to_shard(struct fetch *fetch)
+{
+    struct shard *shard = shard_choose(fetch->origin);
+
+    if (shard)
+        transfer_start(fetch, shard);
+    else
+        fetch_end(fetch, FETCH_CONNECT, "out of memory");
+}
+
+void route_fetch(struct fetch *fetch)
+{
+    struct fetch_worker *worker = fetch->worker;
+    struct origin *origin = origin_of(worker, current_target(fetch));
+
+    fetch->origin = origin;
+    if (!origin) {
+        fetch_end(fetch, FETCH_CONNECT, "out of memory");
+        return;
+    }
+    if (origin->needs_lookup && worker->now_ns >= origin->fresh_until_ns)
+        ask(origin);
+    if (origin->needs_lookup && !origin->addresses && origin->is_asked)
+        wait_for_address(origin, fetch);
+    else if (origin->needs_lookup && !origin->addresses)
+        fetch_end(fetch, FETCH_DNS, "could not resolve host %s: %s", origin->query.host,
+                  gai_strerror(origin->query.gai_error));
+    else
+        send_to_shard(fetch);
+}
+
+static void take_addresses(struct origin *origin, char *addresses)
+{
+    if (origin->addresses && strcmp(origin->addresses, addresses) == 0) {
+        free(addresses);
+        return;
+    }
+    free(origin->addresses);
+    origin->addresses = addresses;
+    origin->generation++;
+}
+
+void route_resolved(struct resolver_query *query)
+{
+    struct origin *origin = container_of(query, struct origin, query);
+    struct fetch_worker *worker = origin->worker;
+    const struct config *config = worker->pool->config;
+    struct fetch *fetch;
+
+    origin->is_asked = false;
+    fetch_count_lookup(query->addresses != NULL);
+    origin->fresh_until_ns =
+        clock_deadline_ns(worker->now_ns, query->addresses ? config->fetch.dns_ttl_ms : NEGATIVE_TTL_MS);
+    if (query->addresses)
+        take_addresses(origin, query->addresses);
+    query->addresses = NULL;
+    while ((fetch = TAILQ_FIRST(&origin->waiting))) {
+        route_stop_waiting(fetch);
+        route_fetch(fetch);
+    }
+}
+
+void route_stop_waiting(struct fetch *fetch)
+{
+    TAILQ_REMOVE(&fetch->origin->waiting, fetch, link);
+    fetch->worker->waiting_count--;
+}
+
+void route_expire_waiting(struct fetch_worker *worker)
+{
+    uint64_t timeout_ms = worker->pool->config->fetch.timeout_ms;
+    struct origin *origin;
+    struct origin *next;
+    struct fetch *fetch;
+
+    HASH_ITER(hh, worker->origins, origin, next) {
+        while ((fetch = TAILQ_FIRST(&origin->waiting)) &&
+               worker->now_ns >= clock_deadline_ns(fetch->start_ns, timeout_ms)) {
+            route_stop_waiting(fetch);
+            fetch_end(fetch, FETCH_TIMEOUT, "no address of host %s within %llu ms", origin->query.host,
+                      (unsigned long long)timeout_ms);
+        }
+    }
+}
+
+void route_free_origins(struct fetch_worker *worker)
+{
+    struct origin *origin;
+    struct origin *next;
+
+    HASH_ITER(hh, worker->origins, origin, next) {
+        HASH_DEL(worker->origins, origin);
+        free(origin->key);
+        free((void *)(uintptr_t)origin->query.host);
+        free(origin->query.addresses);
+        free(origin->addresses);
+        free(origin);
+    }
+}

@@ -1,0 +1,220 @@
+/* A shard: one curl multi handle, its sockets and its timer.
+ *
+ * Sockets stay in the epoll set from their first transfer to their end.  libcurl takes back its interest after each
+ * transfer and states it again at the next one on the same connection; following that to the letter would cost two
+ * epoll_ctl calls a fetch.  So a socket nobody wants is only taken out when it becomes readable, which means that the
+ * upstream has closed it. */
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "fetch/fetch_int.h"
+
+/* Connections a shard keeps open at the most; SHARD_ORIGIN_MAX bounds them per origin. */
+#define SHARD_CONNECTIONS_MAX 1024
+
+static uint32_t epoll_to_curl(uint32_t events)
+{
+    uint32_t mask = 0;
+
+    if (events & EPOLLIN)
+        mask |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        mask |= CURL_CSELECT_OUT;
+    if (events & (EPOLLERR | EPOLLHUP))
+        mask |= CURL_CSELECT_ERR;
+    return mask;
+}
+
+/* ---- what libcurl calls ---- */
+
+static bool make_slot(struct fetch_worker *worker, int fd)
+{
+    if ((size_t)fd < worker->fd_count)
+        return true;
+    size_t count = MAX((size_t)fd + 1, MAX(worker->fd_count * 2, (size_t)256));
+    struct fd_slot *fds = realloc(worker->fds, count * sizeof(*fds));
+    if (!fds)
+        return false;
+    for (size_t i = worker->fd_count; i < count; i++)
+        fds[i] = (struct fd_slot){0};
+    worker->fds = fds;
+    worker->fd_count = count;
+    return true;
+}
+
+static void set_registered(struct fetch_worker *worker, int fd, uint16_t events)
+{
+    struct fd_slot *slot = &worker->fds[fd];
+    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)fd};
+    int operation = slot->registered == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+
+    if (slot->registered == events)
+        return;
+    epoll_ctl(worker->epoll_fd, operation, fd, &event);
+    slot->registered = events;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct shard *shard = arg;
+    struct fetch_worker *worker = shard->worker;
+
+    (void)easy;
+    (void)socket_arg;
+    if (!make_slot(worker, fd))
+        return -1;
+    struct fd_slot *slot = &worker->fds[fd];
+    slot->shard = shard->index;
+    slot->wanted = 0;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        slot->wanted |= EPOLLIN;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        slot->wanted |= EPOLLOUT;
+    if (slot->wanted != 0)
+        set_registered(worker, fd, slot->wanted);
+    return 0;
+}
+
+int shard_on_close(void *arg, curl_socket_t fd)
+{
+    struct fetch_worker *worker = arg;
+
+    if ((size_t)fd < worker->fd_count)
+        worker->fds[fd] = (struct fd_slot){0}; /* closing takes it out of the epoll set */
+    return close(fd);
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct shard *shard = arg;
+
+    (void)multi;
+    shard->timer_ns =
+        timeout_ms < 0 ? CLOCK_NEVER : clock_deadline_ns(shard->worker->now_ns, (uint64_t)timeout_ms);
+    return 0;
+}
+
+/* ---- choosing ---- */
+
+static struct shard *open_shard(struct fetch_worker *worker)
+{
+    struct shard *shard = calloc(1, sizeof(*shard));
+
+    if (!shard || !(shard->multi = curl_multi_init())) {
+        free(shard);
+        return NULL;
+    }
+    shard->worker = worker;
+    shard->index = worker->shard_count;
+    shard->timer_ns = CLOCK_NEVER;
+    LIST_INIT(&shard->active);
+    curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
+    curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
+    curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, (long)SHARD_CONNECTIONS_MAX);
+    worker->shards[worker->shard_count++] = shard;
+    return shard;
+}
+
+/* The first shard with room, so that few connections stay warm and not many half cold. */
+struct shard *shard_choose(struct origin *origin)
+{
+    struct fetch_worker *worker = origin->worker;
+    unsigned best = 0;
+
+    for (unsigned i = 0; i < worker->shard_count; i++) {
+        if (origin->in_flight[i] < SHARD_ORIGIN_MAX)
+            return worker->shards[i];
+        if (origin->in_flight[i] < origin->in_flight[best])
+            best = i;
+    }
+    struct shard *shard = worker->shard_count < SHARDS_MAX ? open_shard(worker) : NULL;
+    if (shard)
+        return shard;
+    return worker->shard_count > 0 ? worker->shards[best] : NULL;
+}
+
+/* ---- driving ---- */
+
+void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events)
+{
+    struct fd_slot *slot = &worker->fds[fd];
+    int running;
+
+    if (slot->registered == 0)
+        return; /* closed by what an earlier event of the same batch led to */
+    if (slot->wanted == 0) {
+        set_registered(worker, fd, 0);
+        return;
+    }
+    struct shard *shard = worker->shards[slot->shard];
+    shard->is_touched = true;
+    curl_multi_socket_action(shard->multi, fd, (int)epoll_to_curl(events), &running);
+}
+
+void shard_run_timers(struct fetch_worker *worker)
+{
+    int running;
+
+    for (unsigned i = 0; i < worker->shard_count; i++) {
+        struct shard *shard = worker->shards[i];
+        if (shard->timer_ns > worker->now_ns)
+            continue;
+        shard->timer_ns = CLOCK_NEVER; /* libcurl sets the next one */
+        shard->is_touched = true;
+        curl_multi_socket_action(shard->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+}
+
+uint64_t shard_next_timer_ns(const struct fetch_worker *worker)
+{
+    uint64_t next_ns = CLOCK_NEVER;
+
+    for (unsigned i = 0; i < worker->shard_count; i++)
+        next_ns = MIN(next_ns, worker->shards[i]->timer_ns);
+    return next_ns;
+}
+
+static void collect(struct shard *shard)
+{
+    CURLMsg *message;
+    int left;
+
+    shard->is_touched = false;
+    while ((message = curl_multi_info_read(shard->multi, &left))) {
+        struct transfer *transfer;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = message->data.result;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        transfer_finish(transfer, code);
+    }
+}
+
+void shard_collect(struct fetch_worker *worker)
+{
+    for (unsigned i = 0; i < worker->shard_count; i++)
+        if (worker->shards[i]->is_touched)
+            collect(worker->shards[i]);
+}
+
+/* ---- ending ---- */
+
+void shard_cancel_all(struct shard *shard)
+{
+    struct transfer *transfer;
+
+    while ((transfer = LIST_FIRST(&shard->active)))
+        transfer_cancel(transfer, FETCH_CANCELLED, "stopping");
+}
+
+void shard_free_all(struct fetch_worker *worker)
+{
+    for (unsigned i = 0; i < worker->shard_count; i++) {
+        curl_multi_cleanup(worker->shards[i]->multi);
+        free(worker->shards[i]);
+    }
+    worker->shard_count = 0;
+}

@@ -1,0 +1,94 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fetch/fetch_int.h"
+
+static bool is_numeric_host(const char *host)
+{
+    unsigned char address[16];
+
+    return host[0] == '[' || inet_pton(AF_INET, host, address) == 1;
+}
+
+static int fill_origin(struct fetch_target *target, const char *scheme, const char *host, const char *port)
+{
+    char key[512];
+    int length = snprintf(key, sizeof(key), "%s://%s:%s", scheme, host, port);
+
+    if (length >= (int)sizeof(key))
+        return -EINVAL;
+    target->origin_key = strdup(key);
+    target->host = strdup(host);
+    target->port = (unsigned)strtoul(port, NULL, 10); /* libcurl has checked it */
+    target->is_tls = strcmp(scheme, "https") == 0;
+    target->needs_lookup = !is_numeric_host(host);
+    return target->origin_key && target->host ? 0 : -ENOMEM;
+}
+
+static int split_url(struct fetch_target *target, struct err *err)
+{
+    char *scheme = NULL;
+    char *host = NULL;
+    char *port = NULL;
+    int rc = -EINVAL;
+    CURLUcode code = curl_url_set(target->parts, CURLUPART_URL, target->url, CURLU_NON_SUPPORT_SCHEME);
+
+    if (code == CURLUE_OK)
+        code = curl_url_get(target->parts, CURLUPART_SCHEME, &scheme, 0);
+    if (code == CURLUE_OK && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) {
+        err_set(err, -EINVAL, "scheme \"%.32s\" is not http or https", scheme);
+        goto end;
+    }
+    if (code == CURLUE_OK)
+        code = curl_url_get(target->parts, CURLUPART_HOST, &host, 0);
+    if (code == CURLUE_OK)
+        code = curl_url_get(target->parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    rc = code == CURLUE_OK ? fill_origin(target, scheme, host, port) : -EINVAL;
+    if (rc < 0)
+        err_set(err, rc, "%s", code != CURLUE_OK ? curl_url_strerror(code) : "the host name is too long");
+end:
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    return rc;
+}
+
+int fetch_target_create(const char *url, struct fetch_target **ret_target, struct err *err)
+{
+    struct fetch_target *target = calloc(1, sizeof(*target));
+    int rc;
+
+    if (!target)
+        return err_set(err, -ENOMEM, "out of memory");
+    target->url = strdup(url);
+    target->parts = curl_url();
+    if (!target->url || !target->parts)
+        rc = err_set(err, -ENOMEM, "out of memory");
+    else
+        rc = split_url(target, err);
+    if (rc < 0) {
+        fetch_target_free(target);
+        return rc;
+    }
+    *ret_target = target;
+    return 0;
+}
+
+void fetch_target_free(struct fetch_target *target)
+{
+    if (!target)
+        return;
+    curl_url_cleanup(target->parts);
+    free(target->url);
+    free(target->origin_key);
+    free(target->host);
+    free(target);
+}
+
+const char *fetch_target_url(const struct fetch_target *target)
+{
+    return target->url;
+}

@@ -1,0 +1,342 @@
+/* One transfer with libcurl: the easy handle and its options, its callbacks, its end.
+ *
+ * Easy handles are set up once and used again: making one costs more than a fetch.  The idle ones are trimmed to what
+ * the last period needed, so a burst does not hold its memory for ever.
+ * Redirects are followed here and not by libcurl: each hop goes through the resolver and the choice of a shard like a
+ * first request, and its scheme is looked at. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/http.h"
+#include "fetch/fetch_int.h"
+
+/* Memory for each transfer that is receiving; larger ones pay off only for bodies that we do not keep. */
+#define RECEIVE_BUFFER_BYTES 4096L
+#define UPLOAD_BUFFER_BYTES  16384L /* libcurl's minimum; TLS has one for each transfer */
+
+/* Below the 60 to 75 s after which servers usually close idle connections. */
+#define CONNECTION_IDLE_MAX_S 50L
+
+/* ---- easy handles ---- */
+
+static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
+{
+    struct transfer *transfer = arg;
+    struct fetch *fetch = transfer->fetch;
+    const struct config *config = transfer->worker->pool->config;
+
+    (void)one;
+    fetch->received_bytes += size;
+    if (fetch->received_bytes > config->fetch.max_response_bytes) {
+        transfer->is_too_large = true;
+        return 0;
+    }
+    buf_append(&fetch->body, bytes, MIN(size, fetch->body.max - fetch->body.size));
+    return fetch->body.failed ? 0 : size;
+}
+
+static void set_options(struct transfer *transfer)
+{
+    const struct config *config = transfer->worker->pool->config;
+    CURL *easy = transfer->easy;
+
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, shard_on_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->worker);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* or the environment decides */
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, config->fetch.user_agent);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)config->fetch.timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->fetch.connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)config->fetch.max_response_bytes);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, CONNECTION_IDLE_MAX_S);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    if (config->fetch.ca_file[0] != '\0')
+        curl_easy_setopt(easy, CURLOPT_CAINFO, config->fetch.ca_file);
+}
+
+static void transfer_free(struct transfer *transfer)
+{
+    curl_easy_cleanup(transfer->easy);
+    free(transfer);
+}
+
+static struct transfer *transfer_create(struct fetch_worker *worker)
+{
+    struct transfer *transfer = calloc(1, sizeof(*transfer));
+
+    if (!transfer)
+        return NULL;
+    transfer->worker = worker;
+    transfer->easy = curl_easy_init();
+    if (!transfer->easy) {
+        free(transfer);
+        return NULL;
+    }
+    set_options(transfer);
+    return transfer;
+}
+
+static struct transfer *acquire(struct fetch_worker *worker)
+{
+    struct transfer *transfer = SLIST_FIRST(&worker->idle);
+
+    if (!transfer)
+        return transfer_create(worker);
+    SLIST_REMOVE_HEAD(&worker->idle, idle_link);
+    worker->idle_count--;
+    worker->idle_min = MIN(worker->idle_min, worker->idle_count);
+    return transfer;
+}
+
+static void release(struct transfer *transfer)
+{
+    struct fetch_worker *worker = transfer->worker;
+
+    transfer->fetch = NULL;
+    SLIST_INSERT_HEAD(&worker->idle, transfer, idle_link);
+    worker->idle_count++;
+}
+
+static void free_idle(struct fetch_worker *worker, unsigned count)
+{
+    while (count-- > 0) {
+        struct transfer *transfer = SLIST_FIRST(&worker->idle);
+        SLIST_REMOVE_HEAD(&worker->idle, idle_link);
+        worker->idle_count--;
+        transfer_free(transfer);
+    }
+}
+
+void transfer_trim_idle(struct fetch_worker *worker)
+{
+    free_idle(worker, MIN(worker->idle_min, worker->idle_count));
+    worker->idle_min = worker->idle_count;
+}
+
+void transfer_free_idle(struct fetch_worker *worker)
+{
+    free_idle(worker, worker->idle_count);
+}
+
+/* ---- starting ---- */
+
+/* HTTP/2 where a TLS upstream offers it, and then rather a new stream than a new connection. */
+static void set_scheme(struct transfer *transfer, bool is_tls)
+{
+    if (transfer->is_tls == is_tls)
+        return;
+    transfer->is_tls = is_tls;
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
+                     (long)(is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L);
+}
+
+/* The shard's DNS cache keeps what it was given, so each address goes in once for each shard. */
+static bool set_address(struct transfer *transfer, struct origin *origin)
+{
+    char entry[1024];
+    unsigned *told = &origin->told[transfer->shard->index];
+
+    if (!origin->needs_lookup || *told == origin->generation)
+        return true;
+    snprintf(entry, sizeof(entry), "%s:%u:%s", origin->query.host, origin->port, origin->addresses);
+    transfer->resolve = curl_slist_append(NULL, entry);
+    if (!transfer->resolve)
+        return false;
+    curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, transfer->resolve);
+    *told = origin->generation;
+    return true;
+}
+
+/* Redirects do not start the time-out anew. */
+static void set_timeout(struct transfer *transfer)
+{
+    const struct fetch *fetch = transfer->fetch;
+    uint64_t timeout_ms = transfer->worker->pool->config->fetch.timeout_ms;
+    uint64_t used_ms = (transfer->worker->now_ns - fetch->start_ns) / NS_PER_MS;
+
+    if (used_ms == 0 && !transfer->has_short_timeout)
+        return;
+    transfer->has_short_timeout = used_ms > 0;
+    curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS,
+                     (long)(used_ms < timeout_ms ? timeout_ms - used_ms : 1));
+}
+
+void transfer_start(struct fetch *fetch, struct shard *shard)
+{
+    const struct fetch_target *target = fetch->hop ? fetch->hop : fetch->target;
+    struct transfer *transfer = acquire(fetch->worker);
+
+    if (!transfer) {
+        fetch_end(fetch, FETCH_CONNECT, "out of memory");
+        return;
+    }
+    transfer->fetch = fetch;
+    transfer->shard = shard;
+    transfer->is_too_large = false;
+    transfer->error[0] = '\0';
+    fetch->transfer = transfer;
+    fetch->received_bytes = 0;
+    fetch->body.max = fetch->keep_max_bytes;
+    fetch->origin->in_flight[shard->index]++;
+    shard->in_flight++;
+    LIST_INSERT_HEAD(&shard->active, transfer, active_link);
+    curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
+    set_scheme(transfer, target->is_tls);
+    set_timeout(transfer);
+    if (!set_address(transfer, fetch->origin) ||
+        curl_multi_add_handle(shard->multi, transfer->easy) != CURLM_OK)
+        transfer_cancel(transfer, FETCH_CONNECT, "out of memory");
+}
+
+/* ---- ending ---- */
+
+static struct fetch *detach(struct transfer *transfer)
+{
+    struct fetch *fetch = transfer->fetch;
+
+    curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
+    LIST_REMOVE(transfer, active_link);
+    transfer->shard->in_flight--;
+    fetch->origin->in_flight[transfer->shard->index]--;
+    fetch->transfer = NULL;
+    if (transfer->resolve) {
+        curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, NULL);
+        curl_slist_free_all(transfer->resolve);
+        transfer->resolve = NULL;
+    }
+    release(transfer);
+    return fetch;
+}
+
+void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
+{
+    fetch_end(detach(transfer), reason, "%s", error);
+}
+
+static void read_head(struct transfer *transfer)
+{
+    struct fetch *fetch = transfer->fetch;
+    struct http_media_type media_type;
+    const char *content_type = NULL;
+    long status = 0;
+    long new_connections = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &new_connections);
+    fetch->status = (int)status;
+    http_content_type_parse(content_type, &media_type);
+    snprintf(fetch->charset, sizeof(fetch->charset), "%s", media_type.charset);
+    fetch_count_connections(new_connections);
+}
+
+static bool is_redirect(int status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* Where the answer points to, NULL when it is not to be followed. */
+static char *redirect_url(const struct transfer *transfer)
+{
+    const char *url = NULL;
+
+    if (!is_redirect(transfer->fetch->status) || transfer->worker->pool->config->fetch.max_redirects == 0)
+        return NULL;
+    curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &url);
+    return url ? strdup(url) : NULL;
+}
+
+static void follow(struct fetch *fetch, const char *url)
+{
+    struct fetch_target *target;
+    struct err err;
+
+    if (++fetch->redirects > fetch->worker->pool->config->fetch.max_redirects) {
+        fetch_end(fetch, FETCH_PROTOCOL, "more than %u redirects", fetch->redirects - 1);
+        return;
+    }
+    if (fetch_target_create(url, &target, &err) < 0) {
+        fetch_end(fetch, FETCH_PROTOCOL, "redirect not followed: %s", err.text);
+        return;
+    }
+    fetch_target_free(fetch->hop);
+    fetch->hop = target;
+    buf_done(&fetch->body);
+    route_fetch(fetch);
+}
+
+static void end_with_code(struct fetch *fetch, CURLcode code, bool is_too_large, const char *error)
+{
+    if (is_too_large || code == CURLE_FILESIZE_EXCEEDED)
+        fetch_end(fetch, FETCH_TOO_LARGE, "the body is larger than %zu bytes",
+                  fetch->worker->pool->config->fetch.max_response_bytes);
+    else if (code != CURLE_OK)
+        fetch_end(fetch, outcome_reason(code), "%s", error[0] ? error : curl_easy_strerror(code));
+    else if (fetch->status >= 400)
+        fetch_end(fetch, FETCH_HTTP_STATUS, "HTTP %d %s", fetch->status, http_reason_phrase(fetch->status));
+    else
+        fetch_end(fetch, FETCH_OK, "%s", "");
+}
+
+void transfer_finish(struct transfer *transfer, CURLcode code)
+{
+    char error[CURL_ERROR_SIZE] = "";
+    bool is_too_large = transfer->is_too_large;
+    char *url = NULL;
+
+    read_head(transfer);
+    if (code == CURLE_OK)
+        url = redirect_url(transfer);
+    else
+        snprintf(error, sizeof(error), "%s", transfer->error);
+    struct fetch *fetch = detach(transfer);
+    if (url)
+        follow(fetch, url);
+    else
+        end_with_code(fetch, code, is_too_large, error);
+    free(url);
+}
+
+/* From here on no cancel reaches the fetch. */
+static void close_to_cancels(struct fetch *fetch)
+{
+    struct fetch_worker *worker = fetch->worker;
+
+    LOCK(&worker->lock);
+    fetch->is_closed = true;
+    if (fetch->is_cancel_queued)
+        TAILQ_REMOVE(&worker->cancels, fetch, cancel_link);
+    fetch->is_cancel_queued = false;
+}
+
+void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(fetch->error, sizeof(fetch->error), format, args);
+    va_end(args);
+    fetch->reason = reason;
+    fetch->elapsed_ns = clock_now_ns() - fetch->start_ns;
+    fetch->body_is_whole = fetch->body.size == fetch->received_bytes;
+    if (reason != FETCH_OK)
+        buf_done(&fetch->body);
+    fetch_target_free(fetch->hop);
+    fetch->hop = NULL;
+    fetch_count_end(fetch);
+    close_to_cancels(fetch);
+    fetch->done(fetch);
+}

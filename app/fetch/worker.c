@@ -1,0 +1,303 @@
+/* A fetch worker: one thread that drives its shards from one epoll set.
+ *
+ * Time-outs are given to epoll_wait and not to a timerfd: setting that at each of libcurl's requests took a third of
+ * all CPU.  What other threads want comes through three lists under one lock; whoever makes them non-empty writes the
+ * eventfd, which is edge-triggered and never read. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "fetch/fetch_int.h"
+
+#define EVENTS_PER_WAIT 256
+#define EVENT_WAKE      UINT64_MAX
+#define TRIM_MS         10000
+#define WAITING_MS      20 /* how exactly the time-outs of name look-ups are kept */
+
+/* ---- the inbox: any thread ---- */
+
+static bool is_inbox_empty_locked(const struct fetch_worker *worker)
+{
+    return TAILQ_EMPTY(&worker->inbox) && TAILQ_EMPTY(&worker->cancels) && TAILQ_EMPTY(&worker->resolved) &&
+           !worker->is_stopping;
+}
+
+static void wake(struct fetch_worker *worker)
+{
+    uint64_t one = 1;
+    ssize_t written = write(worker->wake_fd, &one, sizeof(one));
+    (void)written;
+}
+
+void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t count)
+{
+    bool was_empty;
+
+    mutex_lock(&worker->lock);
+    was_empty = is_inbox_empty_locked(worker);
+    for (size_t i = 0; i < count; i++) {
+        fetches[i]->worker = worker;
+        fetches[i]->is_taken = false;
+        fetches[i]->is_closed = false;
+        fetches[i]->is_cancel_queued = false;
+        TAILQ_INSERT_TAIL(&worker->inbox, fetches[i], link);
+    }
+    mutex_unlock(&worker->lock);
+    if (was_empty)
+        wake(worker);
+}
+
+void worker_push_cancel(struct fetch_worker *worker, struct fetch *fetch)
+{
+    bool was_empty = false;
+
+    mutex_lock(&worker->lock);
+    if (!fetch->is_closed && !fetch->is_cancel_queued) {
+        was_empty = is_inbox_empty_locked(worker);
+        fetch->is_cancel_queued = true;
+        TAILQ_INSERT_TAIL(&worker->cancels, fetch, cancel_link);
+    }
+    mutex_unlock(&worker->lock);
+    if (was_empty)
+        wake(worker);
+}
+
+void worker_push_resolved(struct fetch_worker *worker, struct resolver_query *query)
+{
+    bool was_empty;
+
+    mutex_lock(&worker->lock);
+    was_empty = is_inbox_empty_locked(worker);
+    TAILQ_INSERT_TAIL(&worker->resolved, query, link);
+    mutex_unlock(&worker->lock);
+    if (was_empty)
+        wake(worker);
+}
+
+/* ---- the inbox: the worker ---- */
+
+static void take_new(struct fetch_worker *worker)
+{
+    struct fetch_list list = TAILQ_HEAD_INITIALIZER(list);
+    struct fetch *fetch;
+
+    mutex_lock(&worker->lock);
+    TAILQ_FOREACH(fetch, &worker->inbox, link)
+        fetch->is_taken = true;
+    TAILQ_CONCAT(&list, &worker->inbox, link);
+    mutex_unlock(&worker->lock);
+    while ((fetch = TAILQ_FIRST(&list))) {
+        TAILQ_REMOVE(&list, fetch, link);
+        fetch->start_ns = worker->now_ns;
+        fetch_count_start();
+        route_fetch(fetch);
+    }
+}
+
+static void end_early(struct fetch *fetch, enum fetch_reason reason, const char *error)
+{
+    if (fetch->transfer) {
+        transfer_cancel(fetch->transfer, reason, error);
+        return;
+    }
+    route_stop_waiting(fetch);
+    fetch_end(fetch, reason, "%s", error);
+}
+
+/* The next fetch to cancel.  It stays in the list, from where fetch_end takes it, when it is still in the inbox. */
+static struct fetch *next_cancel(struct fetch_worker *worker, bool *ret_is_taken)
+{
+    LOCK(&worker->lock);
+    struct fetch *fetch = TAILQ_FIRST(&worker->cancels);
+    if (!fetch)
+        return NULL;
+    *ret_is_taken = fetch->is_taken;
+    if (fetch->is_taken) {
+        TAILQ_REMOVE(&worker->cancels, fetch, cancel_link);
+        fetch->is_cancel_queued = false;
+    }
+    return fetch;
+}
+
+static void take_cancels(struct fetch_worker *worker)
+{
+    struct fetch *fetch;
+    bool is_taken;
+
+    while ((fetch = next_cancel(worker, &is_taken))) {
+        if (is_taken)
+            end_early(fetch, FETCH_CANCELLED, "cancelled");
+        else
+            take_new(worker);
+    }
+}
+
+static struct resolver_query *pop_resolved(struct fetch_worker *worker)
+{
+    LOCK(&worker->lock);
+    struct resolver_query *query = TAILQ_FIRST(&worker->resolved);
+    if (query)
+        TAILQ_REMOVE(&worker->resolved, query, link);
+    return query;
+}
+
+static void take_resolved(struct fetch_worker *worker)
+{
+    struct resolver_query *query;
+
+    while ((query = pop_resolved(worker)))
+        route_resolved(query);
+}
+
+static void take_inbox(struct fetch_worker *worker)
+{
+    take_new(worker);
+    take_cancels(worker);
+    take_resolved(worker);
+}
+
+static bool is_stopping(struct fetch_worker *worker)
+{
+    LOCK(&worker->lock);
+    return worker->is_stopping;
+}
+
+/* ---- the loop ---- */
+
+static int wait_ms(const struct fetch_worker *worker)
+{
+    uint64_t next_ns = shard_next_timer_ns(worker);
+
+    if (worker->waiting_count > 0)
+        next_ns = MIN(next_ns, worker->check_waiting_ns);
+    if (worker->idle_count > 0)
+        next_ns = MIN(next_ns, worker->trim_at_ns);
+    return clock_poll_timeout_ms(clock_now_ns(), next_ns);
+}
+
+static void run_housekeeping(struct fetch_worker *worker)
+{
+    if (worker->waiting_count > 0 && worker->now_ns >= worker->check_waiting_ns) {
+        worker->check_waiting_ns = clock_deadline_ns(worker->now_ns, WAITING_MS);
+        route_expire_waiting(worker);
+    }
+    if (worker->now_ns >= worker->trim_at_ns) {
+        worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
+        transfer_trim_idle(worker);
+    }
+}
+
+static void run_once(struct fetch_worker *worker)
+{
+    struct epoll_event events[EVENTS_PER_WAIT];
+    bool has_mail = false;
+
+    int count = epoll_wait(worker->epoll_fd, events, EVENTS_PER_WAIT, wait_ms(worker));
+    worker->now_ns = clock_now_ns();
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u64 == EVENT_WAKE)
+            has_mail = true;
+        else
+            shard_on_event(worker, (int)events[i].data.u64, events[i].events);
+    }
+    shard_collect(worker);
+    if (has_mail)
+        take_inbox(worker);
+    shard_run_timers(worker);
+    shard_collect(worker);
+    run_housekeeping(worker);
+}
+
+/* Everything that is left ends as cancelled. */
+static void cancel_all(struct fetch_worker *worker)
+{
+    struct fetch *fetch;
+    struct origin *origin;
+    struct origin *next;
+
+    take_inbox(worker);
+    HASH_ITER(hh, worker->origins, origin, next)
+        while ((fetch = TAILQ_FIRST(&origin->waiting)))
+            end_early(fetch, FETCH_CANCELLED, "stopping");
+    for (unsigned i = 0; i < worker->shard_count; i++)
+        shard_cancel_all(worker->shards[i]);
+}
+
+static void *thread_main(void *arg)
+{
+    struct fetch_worker *worker = arg;
+
+    worker->now_ns = clock_now_ns();
+    worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
+    while (!is_stopping(worker))
+        run_once(worker);
+    cancel_all(worker);
+    transfer_free_idle(worker);
+    shard_free_all(worker);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err *err)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENT_WAKE};
+
+    worker->pool = pool;
+    mutex_init(&worker->lock);
+    TAILQ_INIT(&worker->inbox);
+    TAILQ_INIT(&worker->cancels);
+    TAILQ_INIT(&worker->resolved);
+    SLIST_INIT(&worker->idle);
+    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->epoll_fd < 0 || worker->wake_fd < 0 ||
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) != 0) {
+        int errnum = errno;
+        worker_done(worker);
+        return err_set_errno(err, errnum, "cannot make an epoll set");
+    }
+    return 0;
+}
+
+int worker_start(struct fetch_worker *worker, unsigned number, struct err *err)
+{
+    char name[16];
+
+    snprintf(name, sizeof(name), "fetch-%u", number);
+    int rc = thread_start(&worker->thread, name, thread_main, worker, err);
+    worker->is_started = rc == 0;
+    return rc;
+}
+
+static void tell_stop(struct fetch_worker *worker)
+{
+    LOCK(&worker->lock);
+    worker->is_stopping = true;
+}
+
+void worker_stop(struct fetch_worker *worker)
+{
+    if (!worker->is_started)
+        return;
+    tell_stop(worker);
+    wake(worker);
+    thread_join(worker->thread);
+    worker->is_started = false;
+}
+
+void worker_done(struct fetch_worker *worker)
+{
+    route_free_origins(worker);
+    if (worker->epoll_fd >= 0)
+        close(worker->epoll_fd);
+    if (worker->wake_fd >= 0)
+        close(worker->wake_fd);
+    free(worker->fds);
+    pthread_mutex_destroy(&worker->lock);
+}
