@@ -1,0 +1,18 @@
+/* app.h - what the handlers work with: the parts of the program, made and ended by main. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "config/config.h"
+#include "fetch/fetch.h"
+#include "front/front.h"
+#include "tasks/queue.h"
+
+struct app {
+    const struct config *config;
+    struct front *front;
+    struct fetch_pool *fetch;
+    struct fetch_target **targets; /* one for each of concurrent_requests.urls */
+    struct task_queue *tasks;
+    atomic_bool started;
+};

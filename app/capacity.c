@@ -1,0 +1,50 @@
+#include "capacity.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+/* Listener, epoll sets, pipes, log, idle connections from nginx, warm ones to upstreams. */
+#define RESERVED_DESCRIPTORS 256
+
+#define AUTO_MAX_IN_FLIGHT 4096
+
+static uint64_t raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}
+
+/* Its own connection, and one for each of its fetches. */
+static uint64_t descriptors_per_request(const struct config *config)
+{
+    uint64_t parts = config->concurrent_requests.urls.count;
+    uint64_t concurrency = config->concurrent_requests.max_concurrency;
+
+    return 1 + (concurrency ? MIN(parts, concurrency) : parts);
+}
+
+int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)
+{
+    uint64_t limit = raise_descriptor_limit();
+    uint64_t per_request = descriptors_per_request(config);
+    uint64_t possible = limit > RESERVED_DESCRIPTORS ? (limit - RESERVED_DESCRIPTORS) / per_request : 0;
+
+    if (possible == 0)
+        return err_set(err, -ERANGE, "%llu descriptors are too few: one request may need %llu, and %d are reserved",
+                       (unsigned long long)limit, (unsigned long long)per_request, RESERVED_DESCRIPTORS);
+    if (config->max_in_flight > possible)
+        return err_set(err, -ERANGE,
+                       "max_in_flight %u is more than the %llu that the limit of %llu descriptors allows (%llu for "
+                       "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+                       config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
+                       (unsigned long long)per_request, RESERVED_DESCRIPTORS);
+    *ret_max_in_flight =
+        config->max_in_flight ? config->max_in_flight : (unsigned)MIN(possible, (uint64_t)AUTO_MAX_IN_FLIGHT);
+    return 0;
+}

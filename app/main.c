@@ -1,0 +1,122 @@
+/* The command line. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "config/config.h"
+#include "metrics/metrics.h"
+#include "serve.h"
+
+#define DOCS_MAX_BYTES (1024 * 1024)
+
+static const char usage[] =
+    "usage: heddle serve -c FILE                run the server\n"
+    "       heddle check -c FILE                check a configuration: every error at once, exit 1 if there are any\n"
+    "       heddle docs configuration|metrics   print the reference as Markdown\n"
+    "       heddle version\n"
+    "       heddle --help\n";
+
+static int usage_error(const char *message, const char *what)
+{
+    fprintf(stderr, "heddle: %s%s\n%s", message, what, usage);
+    return 2;
+}
+
+/* NULL when it is wrong and that has been said. */
+static struct config *load(const char *path)
+{
+    cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
+    struct config *config = NULL;
+
+    if (config_load(path, &config, &errors) == 0)
+        return config;
+    fwrite(errors.text.data, 1, errors.text.size, stderr);
+    return NULL;
+}
+
+static int run_serve(const char *path)
+{
+    cleanup(config_free_scope) struct config *config = load(path);
+
+    return config ? serve(config) : 1;
+}
+
+static int run_check(const char *path)
+{
+    cleanup(config_free_scope) struct config *config = load(path);
+
+    if (!config)
+        return 1;
+    printf("%s: ok\n", path);
+    return 0;
+}
+
+static void write_metrics_docs(struct buf *out)
+{
+    serve_register_metrics();
+    metrics_write_markdown(out);
+}
+
+static int run_docs(const char *topic)
+{
+    static const struct {
+        const char *topic;
+        void (*write)(struct buf *out);
+    } docs[] = {
+        {"configuration", config_write_markdown},
+        {"metrics", write_metrics_docs},
+    };
+    cleanup(buf_done) struct buf out = BUF_INIT(DOCS_MAX_BYTES);
+
+    for (size_t i = 0; i < ARRAY_LEN(docs); i++) {
+        if (strcmp(docs[i].topic, topic) != 0)
+            continue;
+        docs[i].write(&out);
+        fwrite(out.data, 1, out.size, stdout);
+        return out.failed ? 1 : 0;
+    }
+    return usage_error("there are no docs about ", topic);
+}
+
+/* Commands that take `-c FILE`. */
+static const struct {
+    const char *name;
+    int (*run)(const char *path);
+} file_commands[] = {
+    {"serve", run_serve},
+    {"check", run_check},
+};
+
+static int run_file_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < ARRAY_LEN(file_commands); i++) {
+        if (strcmp(argv[1], file_commands[i].name) != 0)
+            continue;
+        if (argc != 4 || strcmp(argv[2], "-c") != 0)
+            return usage_error("expected -c FILE after ", argv[1]);
+        return file_commands[i].run(argv[3]);
+    }
+    return usage_error("unknown command ", argv[1]);
+}
+
+static bool is_any_of(const char *text, const char *a, const char *b, const char *c)
+{
+    return strcmp(text, a) == 0 || strcmp(text, b) == 0 || strcmp(text, c) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return usage_error("no command", "");
+    if (is_any_of(argv[1], "--help", "-h", "help")) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (is_any_of(argv[1], "version", "--version", "-V")) {
+        puts("heddle " HEDDLE_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "docs") == 0 && argc == 3)
+        return run_docs(argv[2]);
+    return run_file_command(argc, argv);
+}

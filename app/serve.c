@@ -1,0 +1,184 @@
+#include "serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "api/api.h"
+#include "api/app.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "front/fcgi.h"
+#include "capacity.h"
+#include "tasks/metrics.h"
+
+void serve_register_metrics(void)
+{
+    metrics_register(metrics_process, metrics_process_count);
+    front_register_metrics(api_routes, api_route_count);
+    metrics_register(fetch_metrics, fetch_metrics_count);
+    metrics_register(tasks_metrics, tasks_metrics_count);
+}
+
+/* ---- making the parts ---- */
+
+static int create_targets(struct app *app, struct err *err)
+{
+    size_t count = app->config->concurrent_requests.urls.count;
+
+    app->targets = calloc(count + 1, sizeof(struct fetch_target *));
+    if (!app->targets)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        int rc = fetch_target_create(app->config->concurrent_requests.urls.items[i], &app->targets[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int create_tasks(struct app *app, struct err *err)
+{
+    struct task_queue_config config = {
+        .runners = app->config->tasks.runners,
+        .queue_capacity = app->config->tasks.queue_capacity,
+        .keep_finished = app->config->tasks.keep_finished,
+    };
+
+    return task_queue_create(&config, &app->tasks, err);
+}
+
+static int create_front(struct app *app, unsigned max_in_flight, struct err *err)
+{
+    struct listener listener;
+    struct front_options options = {
+        .config = app->config,
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .max_in_flight = max_in_flight,
+        .app = app,
+    };
+
+    int rc = listener_open(&listener, app->config, err);
+    if (rc < 0)
+        return rc;
+    rc = front_create(&options, &listener, &app->front, err);
+    if (rc < 0)
+        listener_close(&listener);
+    return rc;
+}
+
+static int create_parts(struct app *app, struct err *err)
+{
+    unsigned max_in_flight;
+    int rc = capacity_apply(app->config, &max_in_flight, err);
+
+    if (rc == 0)
+        rc = fcgi_setup(err);
+    if (rc == 0)
+        rc = create_targets(app, err);
+    if (rc == 0)
+        rc = fetch_pool_create(app->config, &app->fetch, err);
+    if (rc == 0)
+        rc = create_tasks(app, err);
+    if (rc == 0)
+        rc = create_front(app, max_in_flight, err);
+    return rc;
+}
+
+/* What takes work starts after what does it. */
+static int start_parts(struct app *app, struct err *err)
+{
+    int rc = fetch_pool_start(app->fetch, err);
+
+    if (rc == 0)
+        rc = task_queue_start(app->tasks, err);
+    if (rc == 0)
+        rc = front_start(app->front, err);
+    return rc;
+}
+
+static void free_parts(struct app *app)
+{
+    front_free(app->front);
+    task_queue_free(app->tasks);
+    fetch_pool_free(app->fetch);
+    for (size_t i = 0; app->targets && app->targets[i]; i++)
+        fetch_target_free(app->targets[i]);
+    free(app->targets);
+}
+
+/* ---- signals ---- */
+
+static int wait_for_stop_signal(void)
+{
+    sigset_t set;
+    int signal_number = 0;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    while (sigwait(&set, &signal_number) != 0)
+        continue;
+    /* Who asks a second time does not want to wait: that signal has its default action. */
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return signal_number;
+}
+
+/* ---- ending ---- */
+
+static void stop_parts(struct app *app)
+{
+    uint64_t deadline_ns = clock_deadline_ns(clock_now_ns(), app->config->shutdown_timeout_ms);
+
+    /* No new connections; requests in flight are answered, and cancelled at the deadline. */
+    unsigned cancelled = app->front ? front_drain(app->front, deadline_ns) : 0;
+    /* No new tasks; those that can end in time do. */
+    size_t unfinished = app->tasks ? task_queue_drain(app->tasks, deadline_ns) : 0;
+    /* Nothing is in flight any more: the threads end, those who ask before those who serve. */
+    if (app->front)
+        front_stop(app->front);
+    if (app->tasks)
+        task_queue_stop(app->tasks);
+    if (app->fetch)
+        fetch_pool_stop(app->fetch);
+    if (unfinished > 0)
+        log_warning("unfinished tasks are lost: they live in memory", LOG_UINT("count", unfinished));
+    log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_unfinished", unfinished));
+}
+
+static const char *listen_text(const struct config *config)
+{
+    return config->listen.kind == LISTEN_UNIX ? config->listen.path : config->listen.host;
+}
+
+int serve(const struct config *config)
+{
+    struct app app = {.config = config};
+    struct err err = {0};
+
+    log_setup(config->log.level, config->log.format);
+    thread_block_signals();
+    serve_register_metrics();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    int rc = create_parts(&app, &err);
+    if (rc == 0)
+        rc = start_parts(&app, &err);
+    if (rc == 0) {
+        atomic_store(&app.started, true);
+        log_info("heddle is ready", LOG_STR("version", HEDDLE_VERSION), LOG_STR("listen", listen_text(config)),
+                 LOG_UINT("pid", (uint64_t)getpid()));
+        int signal_number = wait_for_stop_signal();
+        log_info("stopping", LOG_STR("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
+    } else {
+        log_error("cannot start", LOG_STR("error", err.text));
+    }
+    stop_parts(&app);
+    free_parts(&app);
+    curl_global_cleanup();
+    return rc == 0 ? 0 : 1;
+}
