@@ -36,9 +36,10 @@ else
 SAY  =
 endif
 
-.PHONY: all run test unit e2e asan tsan lint bench docs test-compose clean deps programs unit-programs
+.PHONY: all programs run test unit e2e asan tsan lint fuzz bench docs test-compose clean
 
-all: deps
+all:
+	@scripts/deps.sh build
 	@$(MAKE) --no-print-directory programs
 
 # The programs are where people look for them; other modes stay in their folder.
@@ -47,9 +48,6 @@ ifeq ($(MODE),release)
 	@ln -sf release/heddle build/heddle
 	@ln -sf release/mock-upstream build/mock-upstream
 endif
-
-deps:
-	@scripts/deps.sh build
 
 $(BUILD)/heddle: $(BUILD)/app/main.o $(BUILD)/libheddle.a
 	$(call SAY,LD)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -69,7 +67,53 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call SAY,CC)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+.SECONDARY: # keep the tests' objects
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- running and testing; each installs what it needs ----
+
+run:
+	@scripts/deps.sh run
+	@$(MAKE) --no-print-directory programs
+	@scripts/run.sh
+
+test:
+	@scripts/deps.sh test
+	@scripts/tally.sh $(MAKE) --no-print-directory unit e2e
+
+unit: programs $(UNIT_BIN)
+	@set -e; for test in $(UNIT_BIN); do echo "$$test"; $$test 2>&1; done
+
+# Real nginx, the mock upstream, faults: against the programs of this MODE.
+e2e: programs
+	@HEDDLE=$(BUILD)/heddle MOCK_UPSTREAM=$(BUILD)/mock-upstream MODE=$(MODE) $(PYTEST) -q tests
+
+asan tsan:
+	@scripts/deps.sh test
+	@scripts/tally.sh $(MAKE) --no-print-directory unit e2e MODE=$@
+
+asan: export ASAN_OPTIONS := detect_stack_use_after_return=1
+asan: export UBSAN_OPTIONS := print_stacktrace=1
+tsan: export TSAN_OPTIONS := suppressions=$(CURDIR)/tests/tsan.supp second_deadlock_stack=1
+
+lint:
+	@scripts/deps.sh lint
+	@scripts/tally.sh scripts/lint.sh
+
+bench:
+	@scripts/deps.sh bench
+	@$(MAKE) --no-print-directory programs
+	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+
+test-compose:
+	@scripts/deps.sh compose
+	@scripts/test-compose.sh
+
+# The documents that the program writes about itself; a test compares them.
+docs: programs
+	build/heddle docs configuration > CONFIGURATION.md
+	build/heddle docs metrics > METRICS.md
 
 clean:
 	rm -rf build run

@@ -36,14 +36,16 @@ int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, str
     uint64_t possible = limit > RESERVED_DESCRIPTORS ? (limit - RESERVED_DESCRIPTORS) / per_request : 0;
 
     if (possible == 0)
-        return err_set(err, -ERANGE, "%llu descriptors are too few: one request may need %llu, and %d are reserved",
+        return err_set(err, -ERANGE,
+                       "%llu descriptors are too few: one request may need %llu, and %d are reserved",
                        (unsigned long long)limit, (unsigned long long)per_request, RESERVED_DESCRIPTORS);
     if (config->max_in_flight > possible)
-        return err_set(err, -ERANGE,
-                       "max_in_flight %u is more than the %llu that the limit of %llu descriptors allows (%llu for "
-                       "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
-                       config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
-                       (unsigned long long)per_request, RESERVED_DESCRIPTORS);
+        return err_set(
+            err, -ERANGE,
+            "max_in_flight %u is more than the %llu that the limit of %llu descriptors allows (%llu for "
+            "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
+            (unsigned long long)per_request, RESERVED_DESCRIPTORS);
     *ret_max_in_flight =
         config->max_in_flight ? config->max_in_flight : (unsigned)MIN(possible, (uint64_t)AUTO_MAX_IN_FLIGHT);
     return 0;

@@ -9,12 +9,12 @@
 
 #define DOCS_MAX_BYTES (1024 * 1024)
 
-static const char usage[] =
-    "usage: heddle serve -c FILE                run the server\n"
-    "       heddle check -c FILE                check a configuration: every error at once, exit 1 if there are any\n"
-    "       heddle docs configuration|metrics   print the reference as Markdown\n"
-    "       heddle version\n"
-    "       heddle --help\n";
+static const char usage[] = "usage: heddle serve -c FILE                run the server\n"
+                            "       heddle check -c FILE                check a configuration: every error "
+                            "at once, exit 1 if there are any\n"
+                            "       heddle docs configuration|metrics   print the reference as Markdown\n"
+                            "       heddle version\n"
+                            "       heddle --help\n";
 
 static int usage_error(const char *message, const char *what)
 {

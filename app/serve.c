@@ -170,8 +170,8 @@ int serve(const struct config *config)
         rc = start_parts(&app, &err);
     if (rc == 0) {
         atomic_store(&app.started, true);
-        log_info("heddle is ready", LOG_STR("version", HEDDLE_VERSION), LOG_STR("listen", listen_text(config)),
-                 LOG_UINT("pid", (uint64_t)getpid()));
+        log_info("heddle is ready", LOG_STR("version", HEDDLE_VERSION),
+                 LOG_STR("listen", listen_text(config)), LOG_UINT("pid", (uint64_t)getpid()));
         int signal_number = wait_for_stop_signal();
         log_info("stopping", LOG_STR("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
     } else {

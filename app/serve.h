@@ -3,8 +3,8 @@
 
 #include "config/config.h"
 
-/* Serves until SIGTERM or SIGINT.  Returns the exit status: 0 after an orderly stop, 1 when it could not start (the
- * reason has been logged). */
+/* Serves until SIGTERM or SIGINT.  Returns the exit status: 0 after an orderly stop, 1 when it could not
+ * start (the reason has been logged). */
 int serve(const struct config *config);
 
 /* Registers the metrics of all modules; once per process. */

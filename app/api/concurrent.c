@@ -1,5 +1,6 @@
 /* GET /concurrent_requests/: all configured URLs at once, the answer when the last one has ended. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/api_int.h"
 #include "base/clock.h"
@@ -7,7 +8,8 @@
 #include "base/text.h"
 #include "gather/gather.h"
 
-/* Bytes that may be needed for one character, and for what stands before the first: a byte order mark, shift sequences. */
+/* Bytes that may be needed for one character, and for what stands before the first: a byte order mark, shift
+ * sequences. */
 #define BYTES_PER_CHAR 8
 #define BYTES_BEFORE   64
 
@@ -19,49 +21,60 @@ struct fan_out {
     uint64_t start_ns;
 };
 
-/* ---- the answer ---- */
+/* ---- the answer, written as text: building it as a tree of values first costs as much as a fetch ---- */
 
-static json_t *seconds_json(uint64_t ns)
+static void append_string(struct buf *out, const char *name, const char *text, size_t size)
 {
-    return json_real(clock_seconds(ns));
+    buf_append_str(out, name);
+    json_append_string(out, text, size);
 }
 
-static void add_content(json_t *object, const struct fetch *fetch, size_t content_chars, struct buf *text)
+static void append_content(struct buf *out, const struct fetch *fetch, size_t content_chars, struct buf *text)
 {
     text->size = 0;
-    text_decode_prefix(fetch->charset, fetch->body.data, fetch->body.size, fetch->body_is_whole, content_chars,
-                       text);
-    json_object_set_new_nocheck(object, "content", json_stringn_nocheck(text->data ? text->data : "", text->size));
+    text_decode_prefix(fetch->charset, fetch->body.data, fetch->body.size, fetch->body_is_whole,
+                       content_chars, text);
+    append_string(out, ",\"content\":", text->data, text->size);
 }
 
-static json_t *result_json(const struct fetch *fetch, size_t content_chars, struct buf *text)
+static void append_error(struct buf *out, const struct fetch *fetch, struct buf *text)
 {
-    json_t *object = json_object();
+    text->size = 0;
+    text_decode_prefix(NULL, fetch->error, strlen(fetch->error), false, sizeof(fetch->error), text);
+    append_string(out, ",\"error\":", text->data, text->size);
+    append_string(out, ",\"reason\":", fetch_reason_names[fetch->reason],
+                  strlen(fetch_reason_names[fetch->reason]));
+}
 
-    json_object_set_new_nocheck(object, "url", json_string_nocheck(fetch_target_url(fetch->target)));
+static void append_result(struct buf *out, const struct fetch *fetch, size_t content_chars, struct buf *text)
+{
+    const char *url = fetch_target_url(fetch->target);
+
+    append_string(out, "{\"url\":", url, strlen(url));
     if (fetch->status != 0)
-        json_object_set_new_nocheck(object, "status", json_integer(fetch->status));
-    if (fetch->reason == FETCH_OK) {
-        add_content(object, fetch, content_chars, text);
-    } else {
-        json_object_set_new_nocheck(object, "error", json_string(fetch->error));
-        json_object_set_new_nocheck(object, "reason", json_string_nocheck(fetch_reason_names[fetch->reason]));
-    }
-    json_object_set_new_nocheck(object, "elapsed", seconds_json(fetch->elapsed_ns));
-    return object;
+        buf_printf(out, ",\"status\":%d", fetch->status);
+    if (fetch->reason == FETCH_OK)
+        append_content(out, fetch, content_chars, text);
+    else
+        append_error(out, fetch, text);
+    buf_append_str(out, ",\"elapsed\":");
+    json_append_seconds(out, fetch->elapsed_ns);
+    buf_append_str(out, "}");
 }
 
 static void build_answer(const struct fan_out *fan_out, size_t content_chars, struct buf *body)
 {
-    cleanup(json_decref_scope) json_t *answer = json_object();
-    cleanup(buf_done) struct buf text = BUF_INIT(content_chars * 4 + 1);
-    json_t *results = json_array();
+    cleanup(buf_done) struct buf text = BUF_INIT(content_chars * 4 + sizeof(((struct fetch *)0)->error) * 3);
 
-    json_object_set_new_nocheck(answer, "results", results);
-    for (size_t i = 0; i < gather_count(fan_out->gather); i++)
-        json_array_append_new(results, result_json(gather_result(fan_out->gather, i), content_chars, &text));
-    json_object_set_new_nocheck(answer, "total_time", seconds_json(clock_now_ns() - fan_out->start_ns));
-    json_dump(answer, body);
+    buf_append_str(body, "{\"results\":[");
+    for (size_t i = 0; i < gather_count(fan_out->gather); i++) {
+        if (i > 0)
+            buf_append_str(body, ",");
+        append_result(body, gather_result(fan_out->gather, i), content_chars, &text);
+    }
+    buf_append_str(body, "],\"total_time\":");
+    json_append_seconds(body, clock_now_ns() - fan_out->start_ns);
+    buf_append_str(body, "}");
     body->failed |= text.failed;
 }
 
@@ -110,7 +123,8 @@ static struct fan_out *create(struct request *req)
         .targets = app->targets,
         .count = app->config->concurrent_requests.urls.count,
         .max_concurrency = app->config->concurrent_requests.max_concurrency,
-        .keep_max_bytes = (size_t)app->config->concurrent_requests.content_chars * BYTES_PER_CHAR + BYTES_BEFORE,
+        .keep_max_bytes =
+            (size_t)app->config->concurrent_requests.content_chars * BYTES_PER_CHAR + BYTES_BEFORE,
         .done = on_gather_done,
         .arg = fan_out,
     };

@@ -19,6 +19,11 @@ static size_t char_size(const char *p, const char *end)
     return size;
 }
 
+static bool is_line_space(char c)
+{
+    return c == '\t' || c == '\n' || c == '\r';
+}
+
 /* A sentence when the character may not stand in a configuration at all; NULL otherwise. */
 static const char *wrong_with(const char *p, size_t size)
 {
@@ -26,7 +31,7 @@ static const char *wrong_with(const char *p, size_t size)
 
     if (!text_utf8_is_valid(p, size))
         return "is not valid UTF-8";
-    if ((first < 0x20 && !memchr("\t\n\r", first, 3)) || first == 0x7f)
+    if ((first < 0x20 && !is_line_space(p[0])) || first == 0x7f)
         return "has a control character";
     if (first == 0xc2 && (unsigned char)p[1] < 0xa0)
         return "has a control character";
@@ -64,8 +69,7 @@ int config_check_value(const char *text, size_t size, struct err *err)
 
     for (size_t i = 0; i < size; i += length) {
         length = char_size(text + i, text + size);
-        const char *wrong =
-            memchr("\t\n\r", text[i], 3) ? "has a control character" : wrong_with(text + i, length);
+        const char *wrong = is_line_space(text[i]) ? "has a control character" : wrong_with(text + i, length);
         if (wrong)
             return err_set(err, -EINVAL, "%s %s; write it as one line of text",
                            parse_quote(text, size, quoted), wrong);

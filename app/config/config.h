@@ -20,7 +20,7 @@
 #include "base/log.h"
 
 /* A longer file is refused. */
-#define CONFIG_FILE_MAX_BYTES (1024 * 1024)
+#define CONFIG_FILE_MAX_BYTES ((size_t)1024 * 1024)
 
 /* As many errors are kept; the rest is counted. */
 #define CONFIG_ERRORS_MAX 100
@@ -87,7 +87,7 @@ struct config_errors {
 
 #define CONFIG_ERRORS_INIT                                                                                   \
     {                                                                                                        \
-        .text = BUF_INIT(1024 * 1024)                                                                        \
+        .text = BUF_INIT((size_t)1024 * 1024)                                                                \
     }
 
 void config_errors_done(struct config_errors *errors);

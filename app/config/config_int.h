@@ -43,7 +43,7 @@ extern const struct config_row config_rows[CONFIG_ROW_COUNT];
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
 
 #define CONFIG_URL_MAX_BYTES   8192
-#define CONFIG_VALUE_MAX_BYTES (64 * 1024)
+#define CONFIG_VALUE_MAX_BYTES ((size_t)64 * 1024)
 #define CONFIG_NAME_MAX_BYTES  64  /* one word of a key */
 #define CONFIG_KEY_MAX_BYTES   128 /* a key with its section and NUL */
 

@@ -47,6 +47,11 @@ static enum fy_event_type next(struct reader *reader)
     return reader->event->type;
 }
 
+static bool next_is(struct reader *reader, enum fy_event_type type)
+{
+    return next(reader) == type;
+}
+
 static enum fy_event_type current(const struct reader *reader)
 {
     return reader->event ? reader->event->type : FYET_NONE;
@@ -294,11 +299,11 @@ static void read_section(struct reader *reader, const char *section)
 
 static void read_stream(struct reader *reader)
 {
-    if (next(reader) != FYET_STREAM_START || next(reader) != FYET_DOCUMENT_START)
+    if (!next_is(reader, FYET_STREAM_START) || !next_is(reader, FYET_DOCUMENT_START))
         return;
     next(reader);
     read_section(reader, "");
-    if (next(reader) != FYET_DOCUMENT_END || next(reader) != FYET_DOCUMENT_START)
+    if (!next_is(reader, FYET_DOCUMENT_END) || !next_is(reader, FYET_DOCUMENT_START))
         return;
     if (!fy_event_start_mark(reader->event)) /* begun by no ---, so by its first node */
         next(reader);

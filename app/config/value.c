@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -185,15 +186,11 @@ static int add_url(const struct config_row *row, const char *text, void *field, 
     int r = config_check_url(text, err);
     if (r < 0)
         return r;
-    char *copy = strdup(text);
-    char **items = realloc(list->items, (list->count + 1) * sizeof(*items));
-    if (items)
-        list->items = items;
-    if (!copy || !items) {
-        free(copy);
+    if (!list->items) /* room for all there may be: a few KiB */
+        list->items = calloc(row->max, sizeof(*list->items));
+    if (!list->items || asprintf(&list->items[list->count], "%s", text) < 0)
         return out_of_memory(err);
-    }
-    items[list->count++] = copy;
+    list->count++;
     return 0;
 }
 

@@ -1,12 +1,11 @@
 /* fetch.h - the shared fetch pool: thousands of HTTP transfers at once on a few threads.
  *
  * How to use it: fetch_target_create for each URL (once, they are shared), then for each transfer fill in a
- * `struct fetch` and fetch_submit it; `done` is called when it has ended, whichever way.  fetch_cancel ends it early.
- * Threads: fetch_submit and fetch_cancel from any thread; `done` runs on a fetch worker and must not block.
- * Ownership: a fetch belongs to the pool from fetch_submit until `done` is called with it; then to the caller again,
- * who calls fetch_done.  A target must outlive its fetches.
- * Invariants: `done` is called exactly once for each submitted fetch; a result has a body only when reason is
- * FETCH_OK. */
+ * `struct fetch` and fetch_submit it; `done` is called when it has ended, whichever way.  fetch_cancel ends
+ * it early. Threads: fetch_submit and fetch_cancel from any thread; `done` runs on a fetch worker and must
+ * not block. Ownership: a fetch belongs to the pool from fetch_submit until `done` is called with it; then to
+ * the caller again, who calls fetch_done.  A target must outlive its fetches. Invariants: `done` is called
+ * exactly once for each submitted fetch; a result has a body only when reason is FETCH_OK. */
 #pragma once
 
 #include <sys/queue.h>
@@ -51,25 +50,25 @@ struct fetch {
 
     /* the result, valid from `done` on: */
     enum fetch_reason reason;
-    int status;                       /* of the last answer; 0 when there was none */
-    uint64_t elapsed_ns;              /* from the start of the transfer, redirects and name look-ups included */
-    struct buf body;                  /* the first keep_max_bytes, decoded from gzip, not from its charset */
-    bool body_is_whole;               /* nothing was dropped */
+    int status;          /* of the last answer; 0 when there was none */
+    uint64_t elapsed_ns; /* from the start of the transfer, redirects and name look-ups included */
+    struct buf body;     /* the first keep_max_bytes, decoded from gzip, not from its charset */
+    bool body_is_whole;  /* nothing was dropped */
     char charset[FETCH_CHARSET_SIZE]; /* of the Content-Type; "" when it names none */
     char error[FETCH_ERROR_SIZE];     /* for people; "" when reason is FETCH_OK */
 
     /* the pool's: */
     struct fetch_worker *worker;
-    struct transfer *transfer;       /* while libcurl works on it */
-    struct origin *origin;           /* of the URL being fetched */
-    struct fetch_target *hop;        /* where a redirect led, owned */
+    struct transfer *transfer; /* while libcurl works on it */
+    struct origin *origin;     /* of the URL being fetched */
+    struct fetch_target *hop;  /* where a redirect led, owned */
     unsigned redirects;
     uint64_t start_ns;
     uint64_t received_bytes;
-    TAILQ_ENTRY(fetch) link;         /* in the worker's inbox, then in an origin's waiting list */
+    TAILQ_ENTRY(fetch) link; /* in the worker's inbox, then in an origin's waiting list */
     /* guarded by the worker's lock: */
-    bool is_taken;                   /* out of the inbox */
-    bool is_closed;                  /* has ended: a cancel is too late */
+    bool is_taken;  /* out of the inbox */
+    bool is_closed; /* has ended: a cancel is too late */
     bool is_cancel_queued;
     TAILQ_ENTRY(fetch) cancel_link;
 };
@@ -83,12 +82,12 @@ const char *fetch_target_url(const struct fetch_target *target);
 must_check int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool, struct err *err);
 must_check int fetch_pool_start(struct fetch_pool *pool, struct err *err);
 
-/* Takes `count` fetches; those of one call start together on as few workers as is good for them.  Never blocks, never
- * fails: what cannot be started ends with a reason. */
+/* Takes `count` fetches; those of one call start together on as few workers as is good for them.  Never
+ * blocks, never fails: what cannot be started ends with a reason. */
 void fetch_submit(struct fetch_pool *pool, struct fetch **fetches, size_t count);
 
-/* Asks for the end of a submitted fetch: `done` will come soon, with FETCH_CANCELLED unless it has ended otherwise by
- * then.  The memory of `fetch` must still be there, also when `done` has been called already. */
+/* Asks for the end of a submitted fetch: `done` will come soon, with FETCH_CANCELLED unless it has ended
+ * otherwise by then.  The memory of `fetch` must still be there, also when `done` has been called already. */
 void fetch_cancel(struct fetch *fetch);
 
 /* Frees what a result holds. */

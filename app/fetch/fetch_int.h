@@ -1,12 +1,14 @@
 /* fetch_int.h - what the files of the fetch pool share.
  *
- *     fetch_submit -> inbox of a worker -> origin: address known? -> shard -> libcurl -> transfer_finish -> done
- *                                              |  no                            |
- *                                              +-> waits for the resolver       +-> redirect: again from "origin"
+ *     fetch_submit -> inbox of a worker -> origin: address known? -> shard -> libcurl -> transfer_finish ->
+ * done |  no                            |
+ *                                              +-> waits for the resolver       +-> redirect: again from
+ * "origin"
  *
  * A worker is a thread with an epoll set and several curl multi handles ("shards").  libcurl looks for a free
- * connection by walking all connections of that origin in the multi handle, so the cost of a fetch would grow with
- * what is in flight; a new shard is opened when all others have SHARD_ORIGIN_MAX transfers to the origin. */
+ * connection by walking all connections of that origin in the multi handle, so the cost of a fetch would grow
+ * with what is in flight; a new shard is opened when all others have SHARD_ORIGIN_MAX transfers to the
+ * origin. */
 #pragma once
 
 #include <curl/curl.h>
@@ -40,8 +42,8 @@ struct origin {
     struct fetch_worker *worker;
     struct resolver_query query; /* the resolver's while is_asked */
     bool is_asked;
-    char *addresses;       /* "1.2.3.4,::1", NULL while unknown */
-    unsigned generation;   /* counts changes of `addresses` */
+    char *addresses;     /* "1.2.3.4,::1", NULL while unknown */
+    unsigned generation; /* counts changes of `addresses` */
     uint64_t fresh_until_ns;
     TAILQ_HEAD(, fetch) waiting;
     unsigned in_flight[SHARDS_MAX];
@@ -59,6 +61,7 @@ struct transfer {
     bool has_short_timeout;     /* what redirects have left of it */
     bool is_tls;                /* set up for https */
     bool is_too_large;
+    bool has_whole_head; /* the last header line was the empty one */
     SLIST_ENTRY(transfer) idle_link;
     LIST_ENTRY(transfer) active_link;
     char error[CURL_ERROR_SIZE];
@@ -97,9 +100,9 @@ struct fetch_worker {
     size_t fd_count;
     SLIST_HEAD(, transfer) idle;
     unsigned idle_count;
-    unsigned idle_min;        /* since the last trim */
+    unsigned idle_min; /* since the last trim */
     uint64_t trim_at_ns;
-    unsigned waiting_count;   /* fetches in all origins' waiting lists */
+    unsigned waiting_count; /* fetches in all origins' waiting lists */
     uint64_t check_waiting_ns;
 };
 

@@ -6,8 +6,8 @@
 
 #define RESOLVER_THREADS 2
 
-/* Fetches of one call go to one worker up to this many: one wake-up for all of them, and their results meet without
- * two processors passing cache lines to and fro.  More are worth a second processor. */
+/* Fetches of one call go to one worker up to this many: one wake-up for all of them, and their results meet
+ * without two processors passing cache lines to and fro.  More are worth a second processor. */
 #define FETCHES_PER_WORKER 32
 
 int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool, struct err *err)

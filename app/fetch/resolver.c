@@ -68,7 +68,8 @@ static struct resolver_query *next_query(struct resolver *resolver, char ret_hos
     return query;
 }
 
-/* `done` only hands the query on: it is called with the lock held so that none is called after resolver_free. */
+/* `done` only hands the query on: it is called with the lock held so that none is called after resolver_free.
+ */
 static bool report(struct resolver *resolver, struct resolver_query *query, char *addresses, int gai_error)
 {
     LOCK(&resolver->lock);

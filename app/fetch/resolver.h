@@ -1,9 +1,9 @@
 /* resolver.h - names to addresses on threads of their own.
  *
- * Why not libcurl's: it runs getaddrinfo on a thread as well, but curl_multi_remove_handle waits for that thread, so
- * one dead name server would stop a whole worker whenever a time-out or a cancel hits.
- * How to use it: fill in host and done, resolver_ask; `done` is called on a resolver thread.
- * Ownership: the query is the resolver's until `done`.  `addresses` then belongs to the caller. */
+ * Why not libcurl's: it runs getaddrinfo on a thread as well, but curl_multi_remove_handle waits for that
+ * thread, so one dead name server would stop a whole worker whenever a time-out or a cancel hits. How to use
+ * it: fill in host and done, resolver_ask; `done` is called on a resolver thread. Ownership: the query is the
+ * resolver's until `done`.  `addresses` then belongs to the caller. */
 #pragma once
 
 #include <sys/queue.h>
@@ -24,6 +24,6 @@ struct resolver_query {
 must_check int resolver_create(unsigned threads, struct resolver **ret_resolver, struct err *err);
 void resolver_ask(struct resolver *resolver, struct resolver_query *query);
 
-/* Drops what was asked; `done` is not called any more once this has returned.  A thread that hangs in getaddrinfo is
- * left behind after a second, with its memory. */
+/* Drops what was asked; `done` is not called any more once this has returned.  A thread that hangs in
+ * getaddrinfo is left behind after a second, with its memory. */
 void resolver_free(struct resolver *resolver);

@@ -1,7 +1,7 @@
 /* The way of a fetch before libcurl has it: which origin, whether its address is known, which shard.
  *
- * Addresses are kept for dns_ttl.  When that is over the old ones still serve while the resolver looks again, so a
- * slow name server delays only the first fetch to a host. */
+ * Addresses are kept for dns_ttl.  When that is over the old ones still serve while the resolver looks again,
+ * so a slow name server delays only the first fetch to a host. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -148,7 +148,8 @@ void route_expire_waiting(struct fetch_worker *worker)
     struct origin *next;
     struct fetch *fetch;
 
-    HASH_ITER(hh, worker->origins, origin, next) {
+    HASH_ITER(hh, worker->origins, origin, next)
+    {
         while ((fetch = TAILQ_FIRST(&origin->waiting)) &&
                worker->now_ns >= clock_deadline_ns(fetch->start_ns, timeout_ms)) {
             route_stop_waiting(fetch);
@@ -163,7 +164,8 @@ void route_free_origins(struct fetch_worker *worker)
     struct origin *origin;
     struct origin *next;
 
-    HASH_ITER(hh, worker->origins, origin, next) {
+    HASH_ITER(hh, worker->origins, origin, next)
+    {
         HASH_DEL(worker->origins, origin);
         free(origin->key);
         free((void *)(uintptr_t)origin->query.host);

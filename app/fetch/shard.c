@@ -1,9 +1,9 @@
 /* A shard: one curl multi handle, its sockets and its timer.
  *
- * Sockets stay in the epoll set from their first transfer to their end.  libcurl takes back its interest after each
- * transfer and states it again at the next one on the same connection; following that to the letter would cost two
- * epoll_ctl calls a fetch.  So a socket nobody wants is only taken out when it becomes readable, which means that the
- * upstream has closed it. */
+ * Sockets stay in the epoll set from their first transfer to their end.  libcurl takes back its interest
+ * after each transfer and states it again at the next one on the same connection; following that to the
+ * letter would cost two epoll_ctl calls a fetch.  So a socket nobody wants is only taken out when it becomes
+ * readable, which means that the upstream has closed it. */
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>

@@ -1,9 +1,9 @@
 /* One transfer with libcurl: the easy handle and its options, its callbacks, its end.
  *
- * Easy handles are set up once and used again: making one costs more than a fetch.  The idle ones are trimmed to what
- * the last period needed, so a burst does not hold its memory for ever.
- * Redirects are followed here and not by libcurl: each hop goes through the resolver and the choice of a shard like a
- * first request, and its scheme is looked at. */
+ * Easy handles are set up once and used again: making one costs more than a fetch.  The idle ones are trimmed
+ * to what the last period needed, so a burst does not hold its memory for ever. Redirects are followed here
+ * and not by libcurl: each hop goes through the resolver and the choice of a shard like a first request, and
+ * its scheme is looked at. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,20 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
     return fetch->body.failed ? 0 : size;
 }
 
+/* libcurl takes an answer that ends in the middle of its head for a whole one: an empty line must have ended
+ * it. */
+static size_t on_header(char *line, size_t one, size_t size, void *arg)
+{
+    struct transfer *transfer = arg;
+
+    (void)one;
+    if (size <= 2)
+        transfer->has_whole_head = true;
+    else if (size > 5 && memcmp(line, "HTTP/", 5) == 0)
+        transfer->has_whole_head = false; /* another one, after a 1xx */
+    return size;
+}
+
 static void set_options(struct transfer *transfer)
 {
     const struct config *config = transfer->worker->pool->config;
@@ -46,6 +60,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, shard_on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->worker);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -53,7 +69,7 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* or the environment decides */
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(easy, CURLOPT_USERAGENT, config->fetch.user_agent);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)config->fetch.timeout_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->fetch.connect_timeout_ms);
@@ -186,6 +202,7 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
     transfer->fetch = fetch;
     transfer->shard = shard;
     transfer->is_too_large = false;
+    transfer->has_whole_head = false;
     transfer->error[0] = '\0';
     fetch->transfer = transfer;
     fetch->received_bytes = 0;
@@ -298,6 +315,8 @@ void transfer_finish(struct transfer *transfer, CURLcode code)
     char *url = NULL;
 
     read_head(transfer);
+    if (code == CURLE_OK && !transfer->has_whole_head)
+        code = CURLE_PARTIAL_FILE;
     if (code == CURLE_OK)
         url = redirect_url(transfer);
     else

@@ -1,8 +1,8 @@
 /* A fetch worker: one thread that drives its shards from one epoll set.
  *
- * Time-outs are given to epoll_wait and not to a timerfd: setting that at each of libcurl's requests took a third of
- * all CPU.  What other threads want comes through three lists under one lock; whoever makes them non-empty writes the
- * eventfd, which is edge-triggered and never read. */
+ * Time-outs are given to epoll_wait and not to a timerfd: setting that at each of libcurl's requests took a
+ * third of all CPU.  What other threads want comes through three lists under one lock; whoever makes them
+ * non-empty writes the eventfd, which is edge-triggered and never read. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +88,7 @@ static void take_new(struct fetch_worker *worker)
 
     mutex_lock(&worker->lock);
     TAILQ_FOREACH(fetch, &worker->inbox, link)
-        fetch->is_taken = true;
+    fetch->is_taken = true;
     TAILQ_CONCAT(&list, &worker->inbox, link);
     mutex_unlock(&worker->lock);
     while ((fetch = TAILQ_FIRST(&list))) {
@@ -109,7 +109,8 @@ static void end_early(struct fetch *fetch, enum fetch_reason reason, const char 
     fetch_end(fetch, reason, "%s", error);
 }
 
-/* The next fetch to cancel.  It stays in the list, from where fetch_end takes it, when it is still in the inbox. */
+/* The next fetch to cancel.  It stays in the list, from where fetch_end takes it, when it is still in the
+ * inbox. */
 static struct fetch *next_cancel(struct fetch_worker *worker, bool *ret_is_taken)
 {
     LOCK(&worker->lock);
@@ -222,8 +223,8 @@ static void cancel_all(struct fetch_worker *worker)
 
     take_inbox(worker);
     HASH_ITER(hh, worker->origins, origin, next)
-        while ((fetch = TAILQ_FIRST(&origin->waiting)))
-            end_early(fetch, FETCH_CANCELLED, "stopping");
+    while ((fetch = TAILQ_FIRST(&origin->waiting)))
+        end_early(fetch, FETCH_CANCELLED, "stopping");
     for (unsigned i = 0; i < worker->shard_count; i++)
         shard_cancel_all(worker->shards[i]);
 }

@@ -263,7 +263,8 @@ void conn_finish_answer(struct conn *conn, int result)
     } else if (!conn->keep || draining) {
         conn_close(conn, draining ? CLOSE_DRAIN : CLOSE_PEER);
     } else if (conn->in.size > 0 || !try_give_up(conn, CONN_IDLE)) {
-        /* More is there to read: not from here, or a peer that keeps sending would keep this stack growing. */
+        /* More is there to read: not from here, or a peer that keeps sending would keep this stack growing.
+         */
         front_make_ready(conn, read_ready, conn);
     }
 }

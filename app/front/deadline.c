@@ -1,6 +1,6 @@
 /* Deadlines of connections that make nobody wait but themselves: silent after connecting, half a request, not
- * reading an answer, not closing.  All have the same time-out, so a list in order of arrival is a queue by deadline.
- * Connections that wait between two requests have none: nginx keeps them as long as it likes. */
+ * reading an answer, not closing.  All have the same time-out, so a list in order of arrival is a queue by
+ * deadline. Connections that wait between two requests have none: nginx keeps them as long as it likes. */
 #include "front/front_int.h"
 
 static void insert(struct conn *conn)

@@ -1,7 +1,7 @@
 /* fcgi.h - gives libfcgi a request that has already been read, and a connection to answer on.
  *
- * libfcgi wants to accept, read, linger and close by itself, blocking.  Here the front owns every connection and
- * libfcgi only decodes and encodes: it reads the request from a pipe that holds exactly that request, so
+ * libfcgi wants to accept, read, linger and close by itself, blocking.  Here the front owns every connection
+ * and libfcgi only decodes and encodes: it reads the request from a pipe that holds exactly that request, so
  * FCGX_Accept_r never blocks, then its descriptor is exchanged for the one the answer goes to.
  * This uses fields of FCGX_Request below "Don't use anything below here"; nothing outside fcgi.c does, and
  * tests/unit/test_fcgi.c fails when a newer libfcgi changes what we rely on.

@@ -63,7 +63,8 @@ static enum frames_status on_stdin(struct frames *frames, const struct record *r
     return FRAMES_INCOMPLETE;
 }
 
-/* ABORT_REQUEST may arrive for a request that has already been answered: between requests it means nothing. */
+/* ABORT_REQUEST may arrive for a request that has already been answered: between requests it means nothing.
+ */
 static enum frames_status on_record(struct frames *frames, const struct record *record,
                                     const unsigned char *bytes)
 {

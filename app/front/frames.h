@@ -1,11 +1,10 @@
 /* frames.h - finds the end of a FastCGI request in a run of bytes, without blocking and without copying.
  *
  * How to use it: frames_init once per request, frames_scan after every read with all bytes of the request so
- * far; when it says FRAMES_COMPLETE or FRAMES_BODY_TOO_LARGE, frames_copy_body and the offsets tell what is where.
- * Why: libfcgi reads a request with blocking reads and without a limit.  A request is therefore only given to
- * libfcgi when it is known to be whole and within the limits.
- * Source: FastCGI Specification 1.0, sections 3.3 and 5.  Responder role, one request at a time.
- * Threads: one at a time per object. */
+ * far; when it says FRAMES_COMPLETE or FRAMES_BODY_TOO_LARGE, frames_copy_body and the offsets tell what is
+ * where. Why: libfcgi reads a request with blocking reads and without a limit.  A request is therefore only
+ * given to libfcgi when it is known to be whole and within the limits. Source: FastCGI Specification 1.0,
+ * sections 3.3 and 5.  Responder role, one request at a time. Threads: one at a time per object. */
 #pragma once
 
 #include "base/buf.h"
@@ -42,7 +41,8 @@ enum frames_status frames_scan(struct frames *frames, const struct frames_limits
                                size_t size);
 
 /* Whether the lengths of the names and values of a complete request add up.  libfcgi allocates what a length
- * says before it has seen the bytes and aborts when there is not that much memory, so it must not see a lie. */
+ * says before it has seen the bytes and aborts when there is not that much memory, so it must not see a lie.
+ */
 bool frames_params_are_whole(const struct frames *frames, const char *bytes);
 
 /* Most bytes that a request within the limits may need on the wire: beyond it a request is refused. */

@@ -11,11 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS_PER_WAIT  8
-#define READY_BATCH      8
-#define ACCEPT_BATCH     64
-#define SCRATCH_BYTES    (64 * 1024)
-#define FEED_MAX_BYTES   (1024 * 1024) /* the largest pipe that anyone may have */
+#define EVENTS_PER_WAIT 8
+#define READY_BATCH     8
+#define ACCEPT_BATCH    64
+#define SCRATCH_BYTES   (64 * 1024)
+#define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */
 #define EVENT_LISTENER UINT64_MAX
@@ -187,8 +187,8 @@ static void thread_loop(struct front *front)
             deadline_sweep(front, now_ns);
             continue;
         }
-        int count = epoll_wait(front->epoll_fd, events, EVENTS_PER_WAIT,
-                               clock_poll_timeout_ms(now_ns, sweep_at_ns));
+        int count =
+            epoll_wait(front->epoll_fd, events, EVENTS_PER_WAIT, clock_poll_timeout_ms(now_ns, sweep_at_ns));
         for (int i = 0; i < count; i++)
             handle_event(front, &events[i]);
     }
@@ -253,7 +253,8 @@ int front_create(const struct front_options *options, struct listener *listener,
         free(front);
         return err_set(err, -ENOMEM, "out of memory");
     }
-    front->limits = (struct frames_limits){options->config->max_params_bytes, options->config->max_body_bytes};
+    front->limits =
+        (struct frames_limits){options->config->max_params_bytes, options->config->max_body_bytes};
     front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     front->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (front->epoll_fd < 0 || front->wake_fd < 0) {
@@ -332,7 +333,8 @@ static unsigned cancel_all(struct front *front)
     return count;
 }
 
-/* A cancelled request ends within milliseconds; one that does not is a bug, and must not keep us from ending. */
+/* A cancelled request ends within milliseconds; one that does not is a bug, and must not keep us from ending.
+ */
 #define CANCEL_GRACE_MS 2000
 
 unsigned front_drain(struct front *front, uint64_t deadline_ns)
@@ -344,8 +346,7 @@ unsigned front_drain(struct front *front, uint64_t deadline_ns)
         return 0;
     unsigned count = cancel_all(front);
     if (!wait_drained(front, clock_deadline_ns(clock_now_ns(), CANCEL_GRACE_MS)))
-        log_error("requests did not end when cancelled",
-                  LOG_UINT("count", atomic_load(&front->in_flight)));
+        log_error("requests did not end when cancelled", LOG_UINT("count", atomic_load(&front->in_flight)));
     return count;
 }
 

@@ -13,11 +13,11 @@
 struct front;
 
 struct front_options {
-    const struct config *config;  /* lent for the front's life */
-    const struct route *routes;   /* lent */
+    const struct config *config; /* lent for the front's life */
+    const struct route *routes;  /* lent */
     size_t route_count;
-    unsigned max_in_flight;       /* what config->max_in_flight comes to with this machine's limits */
-    void *app;                    /* for request_app */
+    unsigned max_in_flight; /* what config->max_in_flight comes to with this machine's limits */
+    void *app;              /* for request_app */
 };
 
 /* Takes the listener on success. */

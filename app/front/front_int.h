@@ -1,7 +1,7 @@
 /* front_int.h - what the files of the front share: connections, requests, threads.
  *
- * A connection and its request are one object, since FastCGI as nginx speaks it has one request at a time on a
- * connection.  Who owns it follows from its state:
+ * A connection and its request are one object, since FastCGI as nginx speaks it has one request at a time on
+ * a connection.  Who owns it follows from its state:
  *
  *                accept           first byte              whole request
  *     CONN_FREE ---------> IDLE ------------> READING -----------------> IN_FLIGHT
@@ -15,11 +15,11 @@
  *     READING                    the request thread that took it
  *     IN_FLIGHT                  the request's owner: a handler, a gather, the ready queue
  *
- * Every connection is in the epoll set once, edge-triggered, from accept to close: no system call arms or disarms
- * it.  An event that finds the connection owned is remembered in `pending`, and whoever gives the connection up
- * looks there first (conn_park), so no event is lost.  An event taken by a thread may be about a connection that
- * another thread has closed meanwhile: connections live in a slab that is never given back, and the event carries
- * the generation.
+ * Every connection is in the epoll set once, edge-triggered, from accept to close: no system call arms or
+ * disarms it.  An event that finds the connection owned is remembered in `pending`, and whoever gives the
+ * connection up looks there first (conn_park), so no event is lost.  An event taken by a thread may be about
+ * a connection that another thread has closed meanwhile: connections live in a slab that is never given back,
+ * and the event carries the generation.
  *
  * Locks: conn->lock, front->lock and front->ready_lock are never held together. */
 #pragma once
@@ -58,14 +58,14 @@ struct request {
     FCGX_Request fcgx;
     const struct route *route; /* NULL when no row matched */
     unsigned method;
-    bool is_admitted;   /* counted in front->in_flight */
+    bool is_admitted; /* counted in front->in_flight */
     bool body_too_large;
-    char id[64];        /* empty until asked for */
+    char id[64]; /* empty until asked for */
     char arg[ROUTE_ARG_SIZE];
     uint64_t start_ns;
     struct buf headers; /* of the answer, added by the handler */
     struct buf body;
-    request_fn resume;  /* set by request_resume */
+    request_fn resume; /* set by request_resume */
     void *resume_arg;
 };
 
@@ -87,9 +87,9 @@ struct conn {
     uint64_t deadline_ns; /* 0: none */
     bool keep;            /* the peer wants to go on using the connection */
     struct frames frames;
-    struct buf in;        /* bytes of a request that did not come in one piece */
+    struct buf in; /* bytes of a request that did not come in one piece */
     struct request req;
-    int spool_fd;         /* an answer that waits for its peer to read; -1 */
+    int spool_fd; /* an answer that waits for its peer to read; -1 */
     off_t spool_offset;
     off_t spool_size;
 
@@ -176,14 +176,14 @@ bool conn_cancel(struct conn *conn);
 bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait);
 
 /* deadline.c */
-void deadline_set(struct conn *conn);   /* from now on, unless it has one */
+void deadline_set(struct conn *conn); /* from now on, unless it has one */
 void deadline_clear(struct conn *conn);
 void deadline_sweep(struct front *front, uint64_t now_ns);
 
 /* request.c */
 
-/* Starts the request that is complete in bytes[0..size): opens it, keeps what lies behind it in conn->in, finds its
- * route and calls the handler.  Takes the connection. */
+/* Starts the request that is complete in bytes[0..size): opens it, keeps what lies behind it in conn->in,
+ * finds its route and calls the handler.  Takes the connection. */
 void request_start(struct conn *conn, const char *bytes, size_t size, bool body_too_large);
 /* The request does not count as in flight any more; may be called again. */
 void request_end(struct request *req);

@@ -6,7 +6,7 @@
 
 /* The statuses that the program answers with; the last stands for any other. */
 static const int statuses[] = {200, 202, 400, 404, 405, 413, 415, 422, 500, 503};
-static const char *const status_values[] = {"200", "202", "400", "404", "405", "413",
+static const char *const status_values[] = {"200", "202", "400", "404", "405",  "413",
                                             "415", "422", "500", "503", "other"};
 
 static const char *const close_values[CLOSE_REASON_COUNT] = {"peer", "timeout", "protocol", "error", "drain"};
@@ -31,8 +31,7 @@ static struct metric rows[ROW_COUNT] = {
     [ROW_REQUESTS] = {.name = "heddle_requests_total",
                       .type = METRIC_COUNTER,
                       .help = "requests answered, by route and status",
-                      .labels = {{.name = "route"},
-                                 {"status", status_values, ARRAY_LEN(status_values)}}},
+                      .labels = {{.name = "route"}, {"status", status_values, ARRAY_LEN(status_values)}}},
     [ROW_SECONDS] = {.name = "heddle_request_seconds",
                      .type = METRIC_HISTOGRAM,
                      .help = "from a request's last byte to its answer",

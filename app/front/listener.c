@@ -13,7 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* nginx takes a full queue of a unix socket for a dead backend (an instant 502); the kernel cuts it to somaxconn. */
+/* nginx takes a full queue of a unix socket for a dead backend (an instant 502); the kernel cuts it to
+ * somaxconn. */
 #define BACKLOG 4096
 
 #define SD_LISTEN_FDS_START 3
@@ -68,8 +69,7 @@ static bool somebody_listens(const struct sockaddr_un *address)
 
     if (fd < 0)
         return false;
-    bool connected =
-        connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN;
+    bool connected = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN;
     close(fd);
     return connected;
 }

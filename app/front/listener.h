@@ -24,8 +24,8 @@ struct listener {
  * somebody listens on is an error. */
 must_check int listener_open(struct listener *listener, const struct config *config, struct err *err);
 
-/* Turns further connections away; a socket that is shared with who passed it to us is left as it is.  May be called
- * while other threads accept. */
+/* Turns further connections away; a socket that is shared with who passed it to us is left as it is.  May be
+ * called while other threads accept. */
 void listener_refuse(const struct listener *listener);
 
 void listener_close(struct listener *listener);

@@ -310,9 +310,9 @@ void request_reply_buf(struct request *req, int status, const char *content_type
 static void reply_problem(struct request *req, int status, const char *name, const char *value,
                           const char *detail)
 {
-    cleanup(json_decref_scope) json_t *problem = json_pack(
-        "{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", http_reason_phrase(status), "status",
-        status, "detail", detail, "request_id", request_id(req));
+    cleanup(json_decref_scope) json_t *problem =
+        json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", http_reason_phrase(status),
+                  "status", status, "detail", detail, "request_id", request_id(req));
     struct buf body = BUF_INIT(64 * 1024);
 
     if (problem && name)

@@ -1,11 +1,11 @@
 /* request.h - one HTTP request as a handler sees it, and the ways to answer it.
  *
- * How to use it: a handler reads what it needs and calls one of the request_reply functions, at once or later;
- * to answer later it calls request_suspend first and, when the answer can be made, request_resume.
- * Ownership: a handler owns the request it is given.  request_reply*, request_problem* and request_resume take
- * it: the caller must not look at it again.  Strings handed out live as long as the request.
- * Threads: the owner's, whichever it is; request_resume from any thread.
- * Invariants: each request is answered exactly once, or discarded when its client has gone. */
+ * How to use it: a handler reads what it needs and calls one of the request_reply functions, at once or
+ * later; to answer later it calls request_suspend first and, when the answer can be made, request_resume.
+ * Ownership: a handler owns the request it is given.  request_reply*, request_problem* and request_resume
+ * take it: the caller must not look at it again.  Strings handed out live as long as the request. Threads:
+ * the owner's, whichever it is; request_resume from any thread. Invariants: each request is answered exactly
+ * once, or discarded when its client has gone. */
 #pragma once
 
 #include "base/buf.h"
@@ -33,8 +33,8 @@ const char *request_body(const struct request *req, size_t *ret_size);
 /* Adds a header to the answer.  `value` must come from us: it must not hold line breaks. */
 void request_add_header(struct request *req, const char *name, const char *value);
 
-/* Answers with a body that is copied out before the call returns.  Takes `req`.  May block while the peer does
- * not read, for client_timeout at most; only on a request thread. */
+/* Answers with a body that is copied out before the call returns.  Takes `req`.  May block while the peer
+ * does not read, for client_timeout at most; only on a request thread. */
 void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size);
 
 /* The same with a buffer, which it frees; a failed one answers 500. */
@@ -50,13 +50,15 @@ void request_problem_with(struct request *req, int status, const char *name, con
 
 /* What happens to a request that waits for its answer. */
 struct request_wait {
-    void (*hangup)(void *arg);  /* the client has gone: end the work early; at most once, from a request thread */
-    void (*release)(void *arg); /* `arg` is not used any more; exactly once, after hangup if that was called */
+    void (*hangup)(
+        void *arg); /* the client has gone: end the work early; at most once, from a request thread */
+    void (*release)(
+        void *arg); /* `arg` is not used any more; exactly once, after hangup if that was called */
     void *arg;
 };
 
-/* Says that the answer will come by request_resume, and whom to tell when the client goes away first.  Call it
- * before the work starts.  The work must be resumed in any case, cancelled or not. */
+/* Says that the answer will come by request_resume, and whom to tell when the client goes away first.  Call
+ * it before the work starts.  The work must be resumed in any case, cancelled or not. */
 void request_suspend(struct request *req, const struct request_wait *wait);
 
 /* Hands the request to a request thread, which calls fn(req, arg) as its new owner.  fn is called even when

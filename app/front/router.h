@@ -21,9 +21,9 @@ enum http_method {
 unsigned http_method_parse(const char *name);
 
 struct route {
-    const char *path;    /* "/tasks/{id}": the last segment may be an argument; a slash at the end is optional */
-    unsigned methods;    /* HTTP_GET implies HTTP_HEAD */
-    bool always;         /* answered even when too many requests are in flight: health, metrics */
+    const char *path; /* "/tasks/{id}": the last segment may be an argument; a slash at the end is optional */
+    unsigned methods; /* HTTP_GET implies HTTP_HEAD */
+    bool always;      /* answered even when too many requests are in flight: health, metrics */
     void (*handler)(struct request *req); /* owns the request */
 };
 

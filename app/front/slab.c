@@ -1,5 +1,5 @@
-/* Connection slots: made in chunks, never given back to malloc, so that an event for a closed connection still finds
- * a valid object and can see by its generation that it has come too late. */
+/* Connection slots: made in chunks, never given back to malloc, so that an event for a closed connection
+ * still finds a valid object and can see by its generation that it has come too late. */
 #include "front/front_int.h"
 
 #include <errno.h>

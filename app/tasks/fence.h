@@ -5,11 +5,12 @@
  * What is caught: SIGSEGV, SIGBUS, SIGFPE and SIGILL that the code brings upon itself, running out of stack,
  * and abort() (so a failed assert as well), in the calling thread, while fn runs.  The rest of fn is skipped.
  * What is not: the same signals anywhere else or sent by another process keep the action they had before (a
- * core dump, as a rule); _exit, deadlocks and endless loops. What nobody can promise: fn stops where it
- * stood.  Memory it had allocated leaks, a lock it held stays locked, what it was changing stays half
- * changed.  If it had written over memory that is not its own, or crashed inside malloc, the process may
- * crash or hang later.  So a fault is a bug to mend, not a way to report errors; what the fence buys is that
- * other people's tasks are finished meanwhile. Threads: any; a fence belongs to the thread that made it. */
+ * core dump, as a rule); _exit, deadlocks and endless loops.
+ * What nobody can promise: fn stops where it stood.  Memory it had allocated leaks, a lock it held stays
+ * locked, what it was changing stays half changed.  If it had written over memory that is not its own, or
+ * crashed inside malloc, the process may crash or hang later.  So a fault is a bug to mend, not a way to
+ * report errors; what the fence buys is that other people's tasks are finished meanwhile.
+ * Threads: any; a fence belongs to the thread that made it. */
 #pragma once
 
 #include <signal.h>
@@ -37,5 +38,5 @@ void fence_thread_init(struct fence_thread *fence);
 void fence_thread_done(struct fence_thread *fence);
 
 /* Calls fn(arg).  True when it returned; false, with `ret` set, when it was stopped by a fault.  Does not
- * nest. Costs some 10 ns. */
+ * nest.  Costs some 10 ns. */
 must_check bool fence_call(void (*fn)(void *arg), void *arg, struct fence_fault *ret);

@@ -4,9 +4,9 @@
  * passed its kind's check, and task_queue_get or _list to look at them.  To end: task_queue_drain, _stop,
  * _free, in this order; any of them may be left out, and a queue that was never started may be freed as well.
  * Threads: submit, get, list and counts from any; create, start, drain, stop and free from one, the owner's.
- * Ownership: a task belongs to the queue; callers get views of it (view.h), to be given back before
- * task_queue_free. Invariants: a task runs in at most one thread at a time; a task that waits for a time
- * holds no thread; memory is bounded by queue_capacity unfinished and keep_finished finished tasks. */
+ * Ownership: a task belongs to the queue; callers get views of it (view.h), which may outlive the queue.
+ * Invariants: a task runs in at most one thread at a time; a task that waits for a time holds no thread;
+ * memory is bounded by queue_capacity unfinished and keep_finished finished tasks. */
 #pragma once
 
 #include "base/common.h"
@@ -31,9 +31,8 @@ must_check int task_queue_create(const struct task_queue_config *config, struct 
 must_check int task_queue_start(struct task_queue *queue, struct err *err);
 
 /* Accepts a task and wakes a runner for it.  Takes `payload` in every case.  Does not block.  Returns 0 with
- * a view of the new task (to be given back), or with `err` set -EAGAIN     queue_capacity tasks are
- * unfinished: try again later -ESHUTDOWN  the queue drains or has been stopped -ENOMEM     no memory, or no
- * random bytes for the id. */
+ * a view of the new task (to be given back), or with `err` set: -EAGAIN when queue_capacity tasks are
+ * unfinished, so try again later; -ESHUTDOWN when the queue drains or has been stopped; -ENOMEM. */
 must_check int task_queue_submit(struct task_queue *queue, const struct task_kind *kind, json_t *payload,
                                  struct task_view *ret, struct err *err);
 

@@ -4,8 +4,8 @@
  * task_view_done gives the view back.
  * Threads: a view belongs to one thread at a time; any number of views of a task may be in use while it runs.
  * Ownership: the strings are lent by the view, until task_view_done.  A view keeps the task's memory, so hold
- * it for the answer and not longer. Invariants: the fields never change; a zeroed view is empty and may be
- * given back. */
+ * it for the answer and not longer.
+ * Invariants: the fields never change; a zeroed view is empty and may be given back. */
 #pragma once
 
 #include <jansson.h>

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# What the compiler does not say.  Each check prints what it found and counts as one test.
+# shellcheck disable=SC2317  # the checks are called by name
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+mapfile -t app_sources < <(git ls-files 'app/*.c')
+mapfile -t app_files < <(git ls-files 'app/*.[ch]')
+mapfile -t headers < <(git ls-files 'app/*.h')
+mapfile -t c_files < <(git ls-files '*.c' '*.h')
+mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+readonly flags=(-std=gnu17 -D_GNU_SOURCE '-DHEDDLE_VERSION="lint"' -Iapp)
+jobs=$(nproc)
+readonly jobs
+
+analyzer() {
+    printf '%s\n' "${app_sources[@]}" |
+        xargs -r -P "$jobs" -n 1 gcc "${flags[@]}" -O1 -fanalyzer -Werror -c -o /dev/null
+}
+
+tidy() {
+    printf '%s\n' "${app_sources[@]}" |
+        xargs -r -P "$jobs" -n 1 -I FILE clang-tidy --quiet FILE -- "${flags[@]}" 2>/dev/null |
+        { ! grep -E 'warning:|error:'; }
+}
+
+cppcheck_all() {
+    cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+        --suppress=missingInclude --std=c11 -j "$jobs" "${flags[@]:1}" "${app_sources[@]}"
+}
+
+headers_alone() {
+    local header
+    for header in "${headers[@]}"; do
+        echo "#include \"${header#app/}\"" |
+            gcc "${flags[@]}" -Wall -Wextra -Wno-unused-function -Werror -fsyntax-only -x c - || return 1
+    done
+}
+
+# base <- config, metrics <- fetch, db, front <- gather <- tasks <- api <- main.  A row: folder, what it may include.
+include_rule() {
+    local bad=0 folder allowed file included
+    while read -r folder allowed; do
+        while IFS=: read -r file included; do
+            if [[ " $folder $allowed " != *" ${included%%/*} "* ]]; then
+                echo "$file includes $included: $folder may include $folder $allowed"
+                bad=1
+            fi
+        done < <(git grep -hoE '^#include "[a-z]+/[^"]+"' -- "app/$folder/*.[ch]" |
+            sed -E "s|#include \"(.*)\"|app/$folder:\1|" | sort -u)
+    done <<'RULE'
+base
+config base
+metrics base
+fetch base config metrics
+front base config metrics
+gather base config metrics fetch
+tasks base config metrics fetch gather
+api base config metrics fetch front gather tasks
+RULE
+    return "$bad"
+}
+
+banned_calls() {
+    ! grep -nE '\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|gmtime|localtime|strerror|alloca)\(' \
+        "${app_files[@]}" &&
+        ! grep -nE '\bstrto(u?ll?|d|f)\(' "${app_files[@]}" | grep -v '^app/base/parse.c:'
+}
+
+format() {
+    clang-format --dry-run -Werror "${c_files[@]}"
+}
+
+shell() {
+    shellcheck "${scripts[@]}"
+}
+
+passed=0 failed=0
+check() { # check NAME COMMAND
+    local start=$SECONDS
+    if "$2"; then
+        passed=$((passed + 1))
+        printf 'ok    %s (%d s)\n' "$1" $((SECONDS - start))
+    else
+        failed=$((failed + 1))
+        printf 'FAIL  %s\n' "$1"
+    fi
+}
+
+check 'banned calls' banned_calls
+check 'includes point one way' include_rule
+check 'every header compiles alone' headers_alone
+check 'clang-format' format
+check 'shellcheck' shell
+check 'cppcheck' cppcheck_all
+check 'gcc -fanalyzer' analyzer
+check 'clang-tidy' tidy
+printf '%d passed, %d failed, 0 skipped\n' "$passed" "$failed"
+exit $((failed > 0))
