@@ -4,8 +4,8 @@
 #
 #   scripts/try-fresh-debian.sh [--test] [FOLDER]
 #
-# The Debian is made in FOLDER, which is kept, or in a temporary one.  It shares the machine's network, so
-# PORT= chooses another port than 8080.  Needs root.
+# The Debian is made in FOLDER, which is kept (and no longer fresh the next time), or in a temporary one.
+# It shares the machine's network, so PORT= chooses another port than 8080.  Needs root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH=$PATH:/usr/sbin:/sbin

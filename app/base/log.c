@@ -148,7 +148,7 @@ static void put_field(struct line *line, enum log_format format, const struct lo
 /* A field that does not fit is left out whole: half of one would not be JSON. */
 static void put_fields(struct line *line, enum log_format format, const struct log_field *fields)
 {
-    for (const struct log_field *field = fields; field->key; field++) {
+    for (const struct log_field *field = fields + 1; field->key; field++) {
         size_t size = line->size;
         put_field(line, format, field);
         if (line->is_full)

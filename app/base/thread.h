@@ -19,7 +19,8 @@ must_check int thread_start(pthread_t *ret_thread, const char *name, thread_fn f
 /* Joins; the thread must have been started. */
 void thread_join(pthread_t thread);
 
-/* Blocks every signal but those of faults in the calling thread and those it starts; call before the first thread. */
+/* Blocks every signal but those of faults in the calling thread and those it starts; call before the first
+ * thread. */
 void thread_block_signals(void);
 
 /* Number of processors this process may run on, at least 1. */

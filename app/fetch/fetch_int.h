@@ -31,7 +31,7 @@ struct shard {
     unsigned in_flight;
     uint64_t timer_ns; /* when libcurl wants to be called */
     bool is_touched;   /* libcurl was called: a transfer may have ended */
-    LIST_HEAD(, transfer) active;
+    LIST_HEAD(active_list, transfer) active;
 };
 
 /* What a worker knows about scheme://host:port. */
@@ -45,7 +45,7 @@ struct origin {
     char *addresses;     /* "1.2.3.4,::1", NULL while unknown */
     unsigned generation; /* counts changes of `addresses` */
     uint64_t fresh_until_ns;
-    TAILQ_HEAD(, fetch) waiting;
+    TAILQ_HEAD(waiting_list, fetch) waiting;
     unsigned in_flight[SHARDS_MAX];
     unsigned told[SHARDS_MAX]; /* the generation each shard's DNS cache was given */
     UT_hash_handle hh;
@@ -88,7 +88,7 @@ struct fetch_worker {
     /* guarded by lock: */
     struct fetch_list inbox;
     struct fetch_list cancels;
-    TAILQ_HEAD(, resolver_query) resolved;
+    TAILQ_HEAD(resolved_list, resolver_query) resolved;
     bool is_stopping;
 
     /* worker thread only: */
@@ -98,7 +98,7 @@ struct fetch_worker {
     struct origin *origins;
     struct fd_slot *fds;
     size_t fd_count;
-    SLIST_HEAD(, transfer) idle;
+    SLIST_HEAD(idle_list, transfer) idle;
     unsigned idle_count;
     unsigned idle_min; /* since the last trim */
     uint64_t trim_at_ns;

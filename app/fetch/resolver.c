@@ -18,7 +18,7 @@
 struct resolver {
     pthread_mutex_t lock;
     /* guarded by lock: */
-    TAILQ_HEAD(, resolver_query) queue;
+    TAILQ_HEAD(query_list, resolver_query) queue;
     bool is_stopping;
     pthread_cond_t has_work;
 

@@ -28,21 +28,6 @@ static uint32_t epoll_to_curl(uint32_t events)
 
 /* ---- what libcurl calls ---- */
 
-static bool make_slot(struct fetch_worker *worker, int fd)
-{
-    if ((size_t)fd < worker->fd_count)
-        return true;
-    size_t count = MAX((size_t)fd + 1, MAX(worker->fd_count * 2, (size_t)256));
-    struct fd_slot *fds = realloc(worker->fds, count * sizeof(*fds));
-    if (!fds)
-        return false;
-    for (size_t i = worker->fd_count; i < count; i++)
-        fds[i] = (struct fd_slot){0};
-    worker->fds = fds;
-    worker->fd_count = count;
-    return true;
-}
-
 static void set_registered(struct fetch_worker *worker, int fd, uint16_t events)
 {
     struct fd_slot *slot = &worker->fds[fd];
@@ -62,8 +47,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 
     (void)easy;
     (void)socket_arg;
-    if (!make_slot(worker, fd))
-        return -1;
+    if ((size_t)fd >= worker->fd_count)
+        return -1; /* libcurl ends the transfer */
     struct fd_slot *slot = &worker->fds[fd];
     slot->shard = shard->index;
     slot->wanted = 0;

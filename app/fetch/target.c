@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "fetch/fetch_int.h"
 
 static bool is_numeric_host(const char *host)
@@ -17,12 +18,13 @@ static int fill_origin(struct fetch_target *target, const char *scheme, const ch
 {
     char key[512];
     int length = snprintf(key, sizeof(key), "%s://%s:%s", scheme, host, port);
+    uint64_t number;
 
-    if (length >= (int)sizeof(key))
+    if (length >= (int)sizeof(key) || parse_number(PARSE_UINT, port, 0, 65535, &number, NULL) < 0)
         return -EINVAL;
     target->origin_key = strdup(key);
     target->host = strdup(host);
-    target->port = (unsigned)strtoul(port, NULL, 10); /* libcurl has checked it */
+    target->port = (unsigned)number;
     target->is_tls = strcmp(scheme, "https") == 0;
     target->needs_lookup = !is_numeric_host(host);
     return target->origin_key && target->host ? 0 : -ENOMEM;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -16,6 +17,7 @@
 
 #define EVENTS_PER_WAIT 256
 #define EVENT_WAKE      UINT64_MAX
+#define DESCRIPTORS_MAX (1024 * 1024)
 #define TRIM_MS         10000
 #define WAITING_MS      20 /* how exactly the time-outs of name look-ups are kept */
 
@@ -245,11 +247,23 @@ static void *thread_main(void *arg)
 
 /* ---- life ---- */
 
+/* A slot for each descriptor there can be; what is never used costs address space only. */
+static size_t descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > DESCRIPTORS_MAX)
+        return DESCRIPTORS_MAX;
+    return (size_t)limit.rlim_cur;
+}
+
 int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err *err)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENT_WAKE};
 
     worker->pool = pool;
+    worker->fd_count = descriptor_limit();
+    worker->fds = calloc(worker->fd_count, sizeof(*worker->fds));
     mutex_init(&worker->lock);
     TAILQ_INIT(&worker->inbox);
     TAILQ_INIT(&worker->cancels);
@@ -258,10 +272,10 @@ int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->epoll_fd < 0 || worker->wake_fd < 0 ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) != 0) {
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) != 0 || !worker->fds) {
         int errnum = errno;
         worker_done(worker);
-        return err_set_errno(err, errnum, "cannot make an epoll set");
+        return err_set_errno(err, errnum, "cannot set up a fetch worker");
     }
     return 0;
 }

@@ -126,9 +126,9 @@ struct front {
     size_t chunk_count;
     unsigned conn_count; /* in use */
     bool accept_paused;
-    SLIST_HEAD(, conn) free_conns;
-    TAILQ_HEAD(, conn) deadlines; /* earliest first: all have the same time-out */
-    pthread_cond_t drained;       /* in_flight has come down to 0 */
+    SLIST_HEAD(free_list, conn) free_conns;
+    TAILQ_HEAD(deadline_list, conn) deadlines; /* earliest first: all have the same time-out */
+    pthread_cond_t drained;                    /* in_flight has come down to 0 */
 
     pthread_mutex_t ready_lock;
     /* guarded by ready_lock: */

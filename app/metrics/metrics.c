@@ -19,9 +19,9 @@
 #define HISTOGRAM_CELLS (METRIC_BOUND_COUNT + 2)
 
 const uint64_t metric_bounds_ns[METRIC_BOUND_COUNT] = {
-    100 * NS_PER_US, 250 * NS_PER_US, 500 * NS_PER_US, 1 * NS_PER_MS,   2500 * NS_PER_US, 5 * NS_PER_MS,
-    10 * NS_PER_MS,  25 * NS_PER_MS,  50 * NS_PER_MS,  100 * NS_PER_MS, 250 * NS_PER_MS,  500 * NS_PER_MS,
-    1 * NS_PER_SEC,  2500 * NS_PER_MS, 5 * NS_PER_SEC, 10 * NS_PER_SEC,
+    100 * NS_PER_US, 250 * NS_PER_US,  500 * NS_PER_US, 1 * NS_PER_MS,   2500 * NS_PER_US, 5 * NS_PER_MS,
+    10 * NS_PER_MS,  25 * NS_PER_MS,   50 * NS_PER_MS,  100 * NS_PER_MS, 250 * NS_PER_MS,  500 * NS_PER_MS,
+    1 * NS_PER_SEC,  2500 * NS_PER_MS, 5 * NS_PER_SEC,  10 * NS_PER_SEC,
 };
 
 struct thread_cells {

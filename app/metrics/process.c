@@ -1,4 +1,5 @@
-/* The rows every Prometheus client library has about its own process, under their usual names, and the build. */
+/* The rows every Prometheus client library has about its own process, under their usual names, and the build.
+ */
 #include "metrics/metrics.h"
 
 #include <dirent.h>

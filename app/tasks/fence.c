@@ -21,7 +21,7 @@ static struct sigaction old_actions[ARRAY_LEN(caught)]; /* guarded by install_lo
 
 struct active_fence {
     sigjmp_buf back;
-    struct fence_fault fault;
+    struct fence_fault *ret_fault;
 };
 
 /* The fence that the thread is behind, NULL outside of any. */
@@ -64,9 +64,9 @@ static void on_signal(int signum, siginfo_t *info, void *context)
         return;
     }
     active = NULL;
-    fence->fault = (struct fence_fault){.signum = signum, .name = caught[row_of(signum)].name};
+    *fence->ret_fault = (struct fence_fault){.signum = signum, .name = caught[row_of(signum)].name};
     if (info->si_code > 0)
-        fence->fault.address = (uintptr_t)info->si_addr;
+        fence->ret_fault->address = (uintptr_t)info->si_addr;
     siglongjmp(fence->back, 1);
 }
 
@@ -120,10 +120,10 @@ bool fence_call(void (*fn)(void *arg), void *arg, struct fence_fault *ret)
     struct active_fence fence;
 
     assert(!active);
+    fence.ret_fault = ret;
     /* The mask is not saved here, which would be a system call for each call: it is always the same. */
     if (sigsetjmp(fence.back, 0) != 0) {
         pthread_sigmask(SIG_SETMASK, &own_mask, NULL);
-        *ret = fence.fault;
         return false;
     }
     active = &fence;

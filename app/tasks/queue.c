@@ -221,16 +221,12 @@ bool task_queue_get(struct task_queue *queue, const struct uuid *id, struct task
 
 size_t task_queue_list(struct task_queue *queue, size_t limit, struct task_view *ret_views)
 {
-    struct task *task;
     size_t count = 0;
 
     LOCK(&queue->lock);
-    TAILQ_FOREACH_REVERSE(task, &queue->all, task_list, in_all)
-    {
-        if (count == limit)
-            break;
+    struct task *task = TAILQ_LAST(&queue->all, task_list);
+    for (; task && count < limit; task = TAILQ_PREV(task, task_list, in_all))
         task_view_fill(task, &ret_views[count++]);
-    }
     return count;
 }
 
