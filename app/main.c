@@ -96,7 +96,7 @@ static int run_file_command(int argc, char **argv)
             return usage_error("expected -c FILE after ", argv[1]);
         return file_commands[i].run(argv[3]);
     }
-    return usage_error("unknown command ", argv[1]);
+    return usage_error("unknown command or wrong number of arguments: ", argv[1]);
 }
 
 static bool is_any_of(const char *text, const char *a, const char *b, const char *c)
@@ -108,11 +108,11 @@ int main(int argc, char **argv)
 {
     if (argc < 2)
         return usage_error("no command", "");
-    if (is_any_of(argv[1], "--help", "-h", "help")) {
+    if (argc == 2 && is_any_of(argv[1], "--help", "-h", "help")) {
         fputs(usage, stdout);
         return 0;
     }
-    if (is_any_of(argv[1], "version", "--version", "-V")) {
+    if (argc == 2 && is_any_of(argv[1], "version", "--version", "-V")) {
         puts("heddle " HEDDLE_VERSION);
         return 0;
     }

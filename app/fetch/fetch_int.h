@@ -14,6 +14,7 @@
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#define HASH_NONFATAL_OOM 1 /* an element that was not added has no hh.tbl */
 #include <uthash.h>
 
 #include "base/clock.h"
@@ -46,6 +47,8 @@ struct origin {
     unsigned generation; /* counts changes of `addresses` */
     uint64_t fresh_until_ns;
     TAILQ_HEAD(waiting_list, fetch) waiting;
+    unsigned fetch_count; /* waiting or in flight */
+    bool was_used;        /* since the last trim */
     unsigned in_flight[SHARDS_MAX];
     unsigned told[SHARDS_MAX]; /* the generation each shard's DNS cache was given */
     UT_hash_handle hh;
@@ -142,6 +145,7 @@ void route_resolved(struct resolver_query *query);
 /* Ends the fetches that have waited for an address until their time was over. */
 void route_expire_waiting(struct fetch_worker *worker);
 void route_stop_waiting(struct fetch *fetch);
+void route_trim_origins(struct fetch_worker *worker);
 void route_free_origins(struct fetch_worker *worker);
 
 /* shard.c: called by the worker */

@@ -13,6 +13,10 @@
 /* A failed look-up is repeated at most this often. */
 #define NEGATIVE_TTL_MS 1000
 
+/* Redirects can lead anywhere.  Origins that nobody used for a while are forgotten; more than these are
+ * refused. */
+#define ORIGINS_MAX 4096
+
 static const struct fetch_target *current_target(const struct fetch *fetch)
 {
     return fetch->hop ? fetch->hop : fetch->target;
@@ -25,6 +29,15 @@ static void on_query_done(struct resolver_query *query)
     worker_push_resolved(origin->worker, query);
 }
 
+static void origin_free(struct origin *origin)
+{
+    free(origin->key);
+    free((void *)(uintptr_t)origin->query.host);
+    free(origin->query.addresses);
+    free(origin->addresses);
+    free(origin);
+}
+
 static struct origin *origin_create(struct fetch_worker *worker, const struct fetch_target *target)
 {
     struct origin *origin = calloc(1, sizeof(*origin));
@@ -33,18 +46,17 @@ static struct origin *origin_create(struct fetch_worker *worker, const struct fe
         return NULL;
     origin->key = strdup(target->origin_key);
     origin->query.host = strdup(target->host);
-    if (!origin->key || !origin->query.host) {
-        free(origin->key);
-        free((void *)(uintptr_t)origin->query.host);
-        free(origin);
-        return NULL;
-    }
+    origin->query.done = on_query_done;
     origin->port = target->port;
     origin->worker = worker;
     origin->needs_lookup = target->needs_lookup;
-    origin->query.done = on_query_done;
     TAILQ_INIT(&origin->waiting);
-    HASH_ADD_KEYPTR(hh, worker->origins, origin->key, strlen(origin->key), origin);
+    if (origin->key && origin->query.host)
+        HASH_ADD_KEYPTR(hh, worker->origins, origin->key, strlen(origin->key), origin);
+    if (!origin->hh.tbl) {
+        origin_free(origin);
+        return NULL;
+    }
     return origin;
 }
 
@@ -53,7 +65,9 @@ static struct origin *origin_of(struct fetch_worker *worker, const struct fetch_
     struct origin *origin;
 
     HASH_FIND_STR(worker->origins, target->origin_key, origin);
-    return origin ? origin : origin_create(worker, target);
+    if (!origin && HASH_COUNT(worker->origins) < ORIGINS_MAX)
+        origin = origin_create(worker, target);
+    return origin;
 }
 
 static void ask(struct origin *origin)
@@ -69,6 +83,7 @@ static void wait_for_address(struct origin *origin, struct fetch *fetch)
     struct fetch_worker *worker = origin->worker;
 
     TAILQ_INSERT_TAIL(&origin->waiting, fetch, link);
+    origin->fetch_count++;
     if (worker->waiting_count++ == 0)
         worker->check_waiting_ns = worker->now_ns;
 }
@@ -90,9 +105,10 @@ void route_fetch(struct fetch *fetch)
 
     fetch->origin = origin;
     if (!origin) {
-        fetch_end(fetch, FETCH_CONNECT, "out of memory");
+        fetch_end(fetch, FETCH_CONNECT, "no room for another upstream host");
         return;
     }
+    origin->was_used = true;
     if (origin->needs_lookup && worker->now_ns >= origin->fresh_until_ns)
         ask(origin);
     if (origin->needs_lookup && !origin->addresses && origin->is_asked)
@@ -138,18 +154,16 @@ void route_resolved(struct resolver_query *query)
 void route_stop_waiting(struct fetch *fetch)
 {
     TAILQ_REMOVE(&fetch->origin->waiting, fetch, link);
+    fetch->origin->fetch_count--;
     fetch->worker->waiting_count--;
 }
 
 void route_expire_waiting(struct fetch_worker *worker)
 {
     uint64_t timeout_ms = worker->pool->config->fetch.timeout_ms;
-    struct origin *origin;
-    struct origin *next;
     struct fetch *fetch;
 
-    HASH_ITER(hh, worker->origins, origin, next)
-    {
+    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next) {
         while ((fetch = TAILQ_FIRST(&origin->waiting)) &&
                worker->now_ns >= clock_deadline_ns(fetch->start_ns, timeout_ms)) {
             route_stop_waiting(fetch);
@@ -159,18 +173,32 @@ void route_expire_waiting(struct fetch_worker *worker)
     }
 }
 
-void route_free_origins(struct fetch_worker *worker)
+static bool is_idle(const struct origin *origin)
 {
-    struct origin *origin;
+    return origin->fetch_count == 0 && !origin->is_asked && !origin->was_used;
+}
+
+static void free_origins(struct fetch_worker *worker, bool only_idle)
+{
     struct origin *next;
 
-    HASH_ITER(hh, worker->origins, origin, next)
-    {
-        HASH_DEL(worker->origins, origin);
-        free(origin->key);
-        free((void *)(uintptr_t)origin->query.host);
-        free(origin->query.addresses);
-        free(origin->addresses);
-        free(origin);
+    for (struct origin *origin = worker->origins; origin; origin = next) {
+        next = origin->hh.next;
+        if (!only_idle || is_idle(origin)) {
+            HASH_DEL(worker->origins, origin);
+            origin_free(origin);
+        } else {
+            origin->was_used = false;
+        }
     }
+}
+
+void route_trim_origins(struct fetch_worker *worker)
+{
+    free_origins(worker, true);
+}
+
+void route_free_origins(struct fetch_worker *worker)
+{
+    free_origins(worker, false);
 }

@@ -181,7 +181,8 @@ static void set_timeout(struct transfer *transfer)
 {
     const struct fetch *fetch = transfer->fetch;
     uint64_t timeout_ms = transfer->worker->pool->config->fetch.timeout_ms;
-    uint64_t used_ms = (transfer->worker->now_ns - fetch->start_ns) / NS_PER_MS;
+    uint64_t now_ns = transfer->worker->now_ns; /* of this round: may lie before the start */
+    uint64_t used_ms = now_ns > fetch->start_ns ? (now_ns - fetch->start_ns) / NS_PER_MS : 0;
 
     if (used_ms == 0 && !transfer->has_short_timeout)
         return;
@@ -208,6 +209,7 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
     fetch->received_bytes = 0;
     fetch->body.max = fetch->keep_max_bytes;
     fetch->origin->in_flight[shard->index]++;
+    fetch->origin->fetch_count++;
     shard->in_flight++;
     LIST_INSERT_HEAD(&shard->active, transfer, active_link);
     curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
@@ -228,6 +230,7 @@ static struct fetch *detach(struct transfer *transfer)
     LIST_REMOVE(transfer, active_link);
     transfer->shard->in_flight--;
     fetch->origin->in_flight[transfer->shard->index]--;
+    fetch->origin->fetch_count--;
     fetch->transfer = NULL;
     if (transfer->resolve) {
         curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, NULL);

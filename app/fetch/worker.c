@@ -38,11 +38,13 @@ static void wake(struct fetch_worker *worker)
 
 void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t count)
 {
+    uint64_t start_ns = clock_now_ns();
     bool was_empty;
 
     mutex_lock(&worker->lock);
     was_empty = is_inbox_empty_locked(worker);
     for (size_t i = 0; i < count; i++) {
+        fetches[i]->start_ns = start_ns;
         fetches[i]->worker = worker;
         fetches[i]->is_taken = false;
         fetches[i]->is_closed = false;
@@ -89,13 +91,12 @@ static void take_new(struct fetch_worker *worker)
     struct fetch *fetch;
 
     mutex_lock(&worker->lock);
-    TAILQ_FOREACH(fetch, &worker->inbox, link)
-    fetch->is_taken = true;
+    for (fetch = TAILQ_FIRST(&worker->inbox); fetch; fetch = TAILQ_NEXT(fetch, link))
+        fetch->is_taken = true;
     TAILQ_CONCAT(&list, &worker->inbox, link);
     mutex_unlock(&worker->lock);
     while ((fetch = TAILQ_FIRST(&list))) {
         TAILQ_REMOVE(&list, fetch, link);
-        fetch->start_ns = worker->now_ns;
         fetch_count_start();
         route_fetch(fetch);
     }
@@ -178,7 +179,7 @@ static int wait_ms(const struct fetch_worker *worker)
 
     if (worker->waiting_count > 0)
         next_ns = MIN(next_ns, worker->check_waiting_ns);
-    if (worker->idle_count > 0)
+    if (worker->idle_count > 0 || worker->origins)
         next_ns = MIN(next_ns, worker->trim_at_ns);
     return clock_poll_timeout_ms(clock_now_ns(), next_ns);
 }
@@ -192,6 +193,7 @@ static void run_housekeeping(struct fetch_worker *worker)
     if (worker->now_ns >= worker->trim_at_ns) {
         worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
         transfer_trim_idle(worker);
+        route_trim_origins(worker);
     }
 }
 
@@ -220,13 +222,11 @@ static void run_once(struct fetch_worker *worker)
 static void cancel_all(struct fetch_worker *worker)
 {
     struct fetch *fetch;
-    struct origin *origin;
-    struct origin *next;
 
     take_inbox(worker);
-    HASH_ITER(hh, worker->origins, origin, next)
-    while ((fetch = TAILQ_FIRST(&origin->waiting)))
-        end_early(fetch, FETCH_CANCELLED, "stopping");
+    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next)
+        while ((fetch = TAILQ_FIRST(&origin->waiting)))
+            end_early(fetch, FETCH_CANCELLED, "stopping");
     for (unsigned i = 0; i < worker->shard_count; i++)
         shard_cancel_all(worker->shards[i]);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -134,8 +135,16 @@ static void set_epoll_events(struct conn *conn, uint32_t events)
     epoll_ctl(conn->front->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
 }
 
+static void set_blocking(int fd, bool blocking)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
 static void finish_spool(struct conn *conn)
 {
+    set_blocking(conn->fd, true);
     close(conn->spool_fd);
     conn->spool_fd = -1;
     deadline_clear(conn);
@@ -172,6 +181,7 @@ void conn_write_spool(struct conn *conn, int spool_fd, off_t size)
     conn->spool_fd = spool_fd;
     conn->spool_offset = 0;
     conn->spool_size = size;
+    set_blocking(conn->fd, false);
     set_epoll_events(conn, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     write_spool(conn);
 }

@@ -10,7 +10,10 @@ int fcgi_setup(struct err *err)
 {
     if (FCGX_Init() != 0)
         return err_set(err, -EIO, "FCGX_Init failed");
+    /* It has installed handlers of its own, which only set a flag for its own accept. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGUSR1, SIG_DFL);
     return 0;
 }
 

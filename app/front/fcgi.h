@@ -25,7 +25,7 @@ struct fcgi_feed {
     size_t capacity;
 };
 
-/* Once per process, before any thread.  Ignores SIGPIPE (FCGX_Init would install a handler of its own). */
+/* Once per process, before any thread.  Afterwards SIGPIPE is ignored. */
 must_check int fcgi_setup(struct err *err);
 
 /* A feed for requests of up to `capacity` bytes. */

@@ -13,6 +13,7 @@
 
 #define EVENTS_PER_WAIT 8
 #define READY_BATCH     8
+#define ACCEPT_RETRY_MS 50
 #define ACCEPT_BATCH    64
 #define SCRATCH_BYTES   (64 * 1024)
 #define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
@@ -87,20 +88,17 @@ static void arm_listener(struct front *front, int operation)
     epoll_ctl(front->epoll_fd, operation, front->listener.fd, &event);
 }
 
-/* The listener rests until a connection ends: accepting more would only take what nobody can serve. */
+/* The listener rests until a connection ends, which may free what was missing, or a moment has passed:
+ * accepting more would only take what nobody can serve. */
 static void pause_accept(struct front *front)
 {
-    LOCK(&front->lock);
-    front->accept_paused = true;
+    atomic_store(&front->accept_at_ns, clock_deadline_ns(clock_now_ns(), ACCEPT_RETRY_MS));
 }
 
 void front_resume_accept(struct front *front)
 {
-    mutex_lock(&front->lock);
-    bool was_paused = front->accept_paused;
-    front->accept_paused = false;
-    mutex_unlock(&front->lock);
-    if (was_paused && !atomic_load(&front->draining))
+    if (atomic_load(&front->accept_at_ns) != CLOCK_NEVER &&
+        atomic_exchange(&front->accept_at_ns, CLOCK_NEVER) != CLOCK_NEVER && !atomic_load(&front->draining))
         arm_listener(front, EPOLL_CTL_MOD);
 }
 
@@ -115,22 +113,21 @@ static void set_timeouts(int fd, uint64_t timeout_ms)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 }
 
-static bool adopt(struct front *front, int fd)
+/* Gives `conn` the connection that has just been accepted. */
+static void adopt(struct conn *conn, int fd)
 {
-    struct conn *conn = slab_acquire(front, fd);
-
-    if (!conn)
-        return false;
-    set_timeouts(fd, front->options.config->client_timeout_ms);
-    front_count_accepted();
-    deadline_set(conn);
+    struct front *front = conn->front;
     struct epoll_event event = {
         .events = EPOLLIN | EPOLLRDHUP | EPOLLET,
         .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
     };
+
+    conn->fd = fd;
+    set_timeouts(fd, front->options.config->client_timeout_ms);
+    front_count_accepted();
+    deadline_set(conn);
     if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
         conn_close(conn, CLOSE_ERROR);
-    return true;
 }
 
 static bool is_out_of_descriptors(int errnum)
@@ -138,24 +135,41 @@ static bool is_out_of_descriptors(int errnum)
     return errnum == EMFILE || errnum == ENFILE || errnum == ENOBUFS || errnum == ENOMEM;
 }
 
+enum accept_result {
+    ACCEPT_ONE,
+    ACCEPT_NONE_LEFT,
+    ACCEPT_NO_ROOM,
+};
+
+/* A slot first: who cannot be served stays in the backlog, where it waits and is not turned away. */
+static enum accept_result accept_one(struct front *front)
+{
+    struct conn *conn = slab_acquire(front);
+
+    if (!conn)
+        return ACCEPT_NO_ROOM;
+    int fd = accept4(front->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        adopt(conn, fd);
+        return ACCEPT_ONE;
+    }
+    int errnum = errno;
+    slab_release(conn);
+    if (!is_out_of_descriptors(errnum))
+        return ACCEPT_NONE_LEFT;
+    log_warning("cannot accept", LOG_STR("error", err_errno_text(errnum)));
+    return ACCEPT_NO_ROOM;
+}
+
 static void accept_some(struct front *front)
 {
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int fd = accept4(front->listener.fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0 && is_out_of_descriptors(errno)) {
-            log_warning("cannot accept", LOG_STR("error", err_errno_text(errno)));
-            pause_accept(front);
-            return;
-        }
-        if (fd < 0)
-            break;
-        if (!adopt(front, fd)) {
-            close(fd);
-            pause_accept(front);
-            return;
-        }
-    }
-    if (!atomic_load(&front->draining))
+    enum accept_result result = ACCEPT_ONE;
+
+    for (int i = 0; i < ACCEPT_BATCH && result == ACCEPT_ONE; i++)
+        result = accept_one(front);
+    if (result == ACCEPT_NO_ROOM)
+        pause_accept(front);
+    else if (!atomic_load(&front->draining))
         arm_listener(front, EPOLL_CTL_MOD);
 }
 
@@ -176,19 +190,29 @@ static void handle_event(struct front *front, const struct epoll_event *event)
     conn_on_event(conn, (uint32_t)(event->data.u64 >> 32), event->events);
 }
 
+/* Does what is due and returns how long there is nothing else to do. */
+static int run_timers(struct front *front)
+{
+    uint64_t sweep_at_ns = atomic_load(&front->sweep_at_ns);
+    uint64_t accept_at_ns = atomic_load(&front->accept_at_ns);
+
+    if (sweep_at_ns == CLOCK_NEVER && accept_at_ns == CLOCK_NEVER)
+        return -1;
+    uint64_t now_ns = clock_now_ns();
+    if (now_ns >= sweep_at_ns)
+        deadline_sweep(front, now_ns);
+    if (now_ns >= accept_at_ns)
+        front_resume_accept(front);
+    return clock_poll_timeout_ms(now_ns,
+                                 MIN(atomic_load(&front->sweep_at_ns), atomic_load(&front->accept_at_ns)));
+}
+
 static void thread_loop(struct front *front)
 {
     struct epoll_event events[EVENTS_PER_WAIT];
 
     while (!atomic_load(&front->stopping)) {
-        uint64_t now_ns = 0;
-        uint64_t sweep_at_ns = atomic_load(&front->sweep_at_ns);
-        if (sweep_at_ns != CLOCK_NEVER && (now_ns = clock_now_ns()) >= sweep_at_ns) {
-            deadline_sweep(front, now_ns);
-            continue;
-        }
-        int count =
-            epoll_wait(front->epoll_fd, events, EVENTS_PER_WAIT, clock_poll_timeout_ms(now_ns, sweep_at_ns));
+        int count = epoll_wait(front->epoll_fd, events, EVENTS_PER_WAIT, run_timers(front));
         for (int i = 0; i < count; i++)
             handle_event(front, &events[i]);
     }
@@ -272,6 +296,7 @@ int front_create(const struct front_options *options, struct listener *listener,
     TAILQ_INIT(&front->deadlines);
     STAILQ_INIT(&front->ready);
     atomic_store(&front->sweep_at_ns, CLOCK_NEVER);
+    atomic_store(&front->accept_at_ns, CLOCK_NEVER);
     front->listener = *listener;
     *listener = (struct listener){.fd = -1};
     *ret_front = front;

@@ -119,13 +119,13 @@ struct front {
     atomic_bool draining;
     atomic_bool stopping;
     atomic_uint in_flight;
-    _Atomic uint64_t sweep_at_ns; /* earliest deadline of any connection */
+    _Atomic uint64_t sweep_at_ns;  /* earliest deadline of any connection */
+    _Atomic uint64_t accept_at_ns; /* when to listen again; CLOCK_NEVER while we listen */
 
     pthread_mutex_t lock;
     /* guarded by lock: */
     size_t chunk_count;
     unsigned conn_count; /* in use */
-    bool accept_paused;
     SLIST_HEAD(free_list, conn) free_conns;
     TAILQ_HEAD(deadline_list, conn) deadlines; /* earliest first: all have the same time-out */
     pthread_cond_t drained;                    /* in_flight has come down to 0 */
@@ -149,8 +149,8 @@ struct front_thread *front_thread_self(void);
 /* slab.c */
 
 must_check int slab_init(struct front *front);
-/* A connection slot in state IDLE for `fd`; NULL when max_connections are in use or memory is short. */
-struct conn *slab_acquire(struct front *front, int fd);
+/* A connection slot in state IDLE; NULL when max_connections are in use or memory is short. */
+struct conn *slab_acquire(struct front *front);
 /* The slot with this number, NULL when there is none.  Any thread. */
 struct conn *slab_find(struct front *front, uint32_t index);
 /* Gives a slot back.  Its owner must not look at it again. */

@@ -1,6 +1,7 @@
 /* From the bytes of a request to its handler, and from the handler's answer to bytes. */
 #include "front/front_int.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -77,16 +78,16 @@ const char *request_id(struct request *req)
 /* ---- starting ---- */
 
 /* REQUEST_URI as the client sent it; servers other than nginx may send SCRIPT_NAME alone, decoded already. */
-static bool read_path(const struct request *req, char ret_path[PATH_MAX_BYTES])
+static int read_path(const struct request *req, char ret_path[PATH_MAX_BYTES])
 {
     const char *uri = request_param(req, "REQUEST_URI");
 
     if (uri)
-        return http_percent_decode(uri, strcspn(uri, "?#"), ret_path, PATH_MAX_BYTES) >= 0;
+        return http_percent_decode(uri, strcspn(uri, "?#"), ret_path, PATH_MAX_BYTES);
     const char *name = request_param(req, "SCRIPT_NAME");
     const char *info = request_param(req, "PATH_INFO");
     int length = snprintf(ret_path, PATH_MAX_BYTES, "%s%s", name ? name : "", info ? info : "");
-    return length < PATH_MAX_BYTES;
+    return length < PATH_MAX_BYTES ? length : -ENOSPC;
 }
 
 static bool admit(struct request *req)
@@ -117,12 +118,14 @@ static void dispatch(struct request *req)
     const char *method = request_param(req, "REQUEST_METHOD");
 
     req->method = method ? http_method_parse(method) : 0;
-    if (!read_path(req, path)) {
-        request_problem(req, 400, "the path is not valid");
+    int rc = read_path(req, path);
+    if (rc < 0 && rc != -ENOSPC) {
+        request_problem(req, 400, "the path is badly encoded");
         return;
     }
     enum route_result result =
-        router_find(front->options.routes, front->options.route_count, req->method, path, &match);
+        rc < 0 ? ROUTE_NO_PATH
+               : router_find(front->options.routes, front->options.route_count, req->method, path, &match);
     if (result == ROUTE_NO_PATH) {
         request_problem(req, 404, "there is nothing at this path");
         return;

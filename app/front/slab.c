@@ -56,13 +56,12 @@ static struct conn *pop_free(struct front *front)
     return conn;
 }
 
-struct conn *slab_acquire(struct front *front, int fd)
+struct conn *slab_acquire(struct front *front)
 {
     struct conn *conn = pop_free(front);
 
     if (!conn)
         return NULL;
-    conn->fd = fd;
     conn->keep = true;
     frames_init(&conn->frames);
     LOCK(&conn->lock);
