@@ -22,14 +22,15 @@
 #include "fetch/fetch.h"
 #include "fetch/resolver.h"
 
-#define SHARD_ORIGIN_MAX 64
-#define SHARDS_MAX       128
+#ifndef SHARD_ORIGIN_MAX
+#define SHARD_ORIGIN_MAX 8
+#endif
+#define SHARDS_MAX       1024
 
 struct shard {
     struct fetch_worker *worker;
     CURLM *multi;
     unsigned index;
-    unsigned in_flight;
     uint64_t timer_ns; /* when libcurl wants to be called */
     bool is_touched;   /* libcurl was called: a transfer may have ended */
     LIST_HEAD(active_list, transfer) active;
@@ -49,7 +50,8 @@ struct origin {
     TAILQ_HEAD(waiting_list, fetch) waiting;
     unsigned fetch_count; /* waiting or in flight */
     bool was_used;        /* since the last trim */
-    unsigned in_flight[SHARDS_MAX];
+    unsigned first_free;  /* all shards below have SHARD_ORIGIN_MAX in flight */
+    uint16_t in_flight[SHARDS_MAX];
     unsigned told[SHARDS_MAX]; /* the generation each shard's DNS cache was given */
     UT_hash_handle hh;
 };
@@ -92,6 +94,7 @@ struct fetch_worker {
     struct fetch_list inbox;
     struct fetch_list cancels;
     TAILQ_HEAD(resolved_list, resolver_query) resolved;
+    bool is_woken; /* somebody has woken the worker for what is in the lists */
     bool is_stopping;
 
     /* worker thread only: */
@@ -150,6 +153,9 @@ void route_free_origins(struct fetch_worker *worker);
 
 /* shard.c: called by the worker */
 struct shard *shard_choose(struct origin *origin);
+/* Counts a transfer of the origin in the shard, from transfer_start to its end. */
+void shard_enter(struct shard *shard, struct origin *origin);
+void shard_leave(struct shard *shard, struct origin *origin);
 void shard_free_all(struct fetch_worker *worker);
 void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
 void shard_run_timers(struct fetch_worker *worker);

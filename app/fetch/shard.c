@@ -107,18 +107,29 @@ static struct shard *open_shard(struct fetch_worker *worker)
 struct shard *shard_choose(struct origin *origin)
 {
     struct fetch_worker *worker = origin->worker;
-    unsigned best = 0;
 
-    for (unsigned i = 0; i < worker->shard_count; i++) {
-        if (origin->in_flight[i] < SHARD_ORIGIN_MAX)
-            return worker->shards[i];
-        if (origin->in_flight[i] < origin->in_flight[best])
-            best = i;
-    }
+    while (origin->first_free < worker->shard_count &&
+           origin->in_flight[origin->first_free] >= SHARD_ORIGIN_MAX)
+        origin->first_free++;
+    if (origin->first_free < worker->shard_count)
+        return worker->shards[origin->first_free];
     struct shard *shard = worker->shard_count < SHARDS_MAX ? open_shard(worker) : NULL;
-    if (shard)
+    if (shard || worker->shard_count == 0)
         return shard;
-    return worker->shard_count > 0 ? worker->shards[best] : NULL;
+    return worker->shards[origin->fetch_count % worker->shard_count];
+}
+
+void shard_enter(struct shard *shard, struct origin *origin)
+{
+    origin->in_flight[shard->index]++;
+    origin->fetch_count++;
+}
+
+void shard_leave(struct shard *shard, struct origin *origin)
+{
+    origin->in_flight[shard->index]--;
+    origin->fetch_count--;
+    origin->first_free = MIN(origin->first_free, shard->index);
 }
 
 /* ---- driving ---- */

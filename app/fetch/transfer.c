@@ -13,7 +13,7 @@
 #include "fetch/fetch_int.h"
 
 /* Memory for each transfer that is receiving; larger ones pay off only for bodies that we do not keep. */
-#define RECEIVE_BUFFER_BYTES 4096L
+#define RECEIVE_BUFFER_BYTES 2048L
 #define UPLOAD_BUFFER_BYTES  16384L /* libcurl's minimum; TLS has one for each transfer */
 
 /* Below the 60 to 75 s after which servers usually close idle connections. */
@@ -208,9 +208,7 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
     fetch->transfer = transfer;
     fetch->received_bytes = 0;
     fetch->body.max = fetch->keep_max_bytes;
-    fetch->origin->in_flight[shard->index]++;
-    fetch->origin->fetch_count++;
-    shard->in_flight++;
+    shard_enter(shard, fetch->origin);
     LIST_INSERT_HEAD(&shard->active, transfer, active_link);
     curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
     set_scheme(transfer, target->is_tls);
@@ -228,9 +226,7 @@ static struct fetch *detach(struct transfer *transfer)
 
     curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
     LIST_REMOVE(transfer, active_link);
-    transfer->shard->in_flight--;
-    fetch->origin->in_flight[transfer->shard->index]--;
-    fetch->origin->fetch_count--;
+    shard_leave(transfer->shard, fetch->origin);
     fetch->transfer = NULL;
     if (transfer->resolve) {
         curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, NULL);

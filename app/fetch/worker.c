@@ -23,12 +23,6 @@
 
 /* ---- the inbox: any thread ---- */
 
-static bool is_inbox_empty_locked(const struct fetch_worker *worker)
-{
-    return TAILQ_EMPTY(&worker->inbox) && TAILQ_EMPTY(&worker->cancels) && TAILQ_EMPTY(&worker->resolved) &&
-           !worker->is_stopping;
-}
-
 static void wake(struct fetch_worker *worker)
 {
     uint64_t one = 1;
@@ -36,13 +30,20 @@ static void wake(struct fetch_worker *worker)
     (void)written;
 }
 
+/* True for the first who has mail since the worker last began to take it: that one wakes the worker. */
+static bool has_to_wake_locked(struct fetch_worker *worker)
+{
+    bool was_woken = worker->is_woken;
+
+    worker->is_woken = true;
+    return !was_woken;
+}
+
 void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t count)
 {
     uint64_t start_ns = clock_now_ns();
-    bool was_empty;
 
     mutex_lock(&worker->lock);
-    was_empty = is_inbox_empty_locked(worker);
     for (size_t i = 0; i < count; i++) {
         fetches[i]->start_ns = start_ns;
         fetches[i]->worker = worker;
@@ -51,35 +52,34 @@ void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t cou
         fetches[i]->is_cancel_queued = false;
         TAILQ_INSERT_TAIL(&worker->inbox, fetches[i], link);
     }
+    bool has_to_wake = has_to_wake_locked(worker);
     mutex_unlock(&worker->lock);
-    if (was_empty)
+    if (has_to_wake)
         wake(worker);
 }
 
 void worker_push_cancel(struct fetch_worker *worker, struct fetch *fetch)
 {
-    bool was_empty = false;
+    bool has_to_wake = false;
 
     mutex_lock(&worker->lock);
     if (!fetch->is_closed && !fetch->is_cancel_queued) {
-        was_empty = is_inbox_empty_locked(worker);
         fetch->is_cancel_queued = true;
         TAILQ_INSERT_TAIL(&worker->cancels, fetch, cancel_link);
+        has_to_wake = has_to_wake_locked(worker);
     }
     mutex_unlock(&worker->lock);
-    if (was_empty)
+    if (has_to_wake)
         wake(worker);
 }
 
 void worker_push_resolved(struct fetch_worker *worker, struct resolver_query *query)
 {
-    bool was_empty;
-
     mutex_lock(&worker->lock);
-    was_empty = is_inbox_empty_locked(worker);
     TAILQ_INSERT_TAIL(&worker->resolved, query, link);
+    bool has_to_wake = has_to_wake_locked(worker);
     mutex_unlock(&worker->lock);
-    if (was_empty)
+    if (has_to_wake)
         wake(worker);
 }
 
@@ -158,8 +158,15 @@ static void take_resolved(struct fetch_worker *worker)
         route_resolved(query);
 }
 
+static void begin_taking(struct fetch_worker *worker)
+{
+    LOCK(&worker->lock);
+    worker->is_woken = false;
+}
+
 static void take_inbox(struct fetch_worker *worker)
 {
+    begin_taking(worker);
     take_new(worker);
     take_cancels(worker);
     take_resolved(worker);

@@ -53,6 +53,8 @@ static enum event_action claim_event(struct conn *conn, uint32_t generation, uin
                                    : conn->state == CONN_WRITING ? EVENT_WRITE
                                                                  : EVENT_LINGER;
         conn->state = CONN_READING;
+        /* The end of what the peer sends may have come with its last bytes: no other event will tell. */
+        conn->pending = (events & EPOLLRDHUP) != 0;
         return action;
     }
     conn->pending = true;
@@ -71,6 +73,12 @@ static bool try_give_up(struct conn *conn, enum conn_state state)
     }
     conn->state = state;
     return true;
+}
+
+/* The owner closes it then.  The sweeper, too, only makes somebody the owner and have a look. */
+static bool is_overdue(const struct conn *conn)
+{
+    return conn->deadline_ns != 0 && clock_now_ns() >= conn->deadline_ns;
 }
 
 static void tell_hangup(const struct request_wait *wait)
@@ -107,9 +115,13 @@ static void linger(struct conn *conn)
     do {
         do
             n = recv(conn->fd, self->scratch, self->scratch_size, MSG_DONTWAIT);
-        while (n > 0);
-        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        while (n > 0 && !is_overdue(conn));
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
             conn_close(conn, CLOSE_PEER);
+            return;
+        }
+        if (is_overdue(conn)) {
+            conn_close(conn, CLOSE_TIMEOUT);
             return;
         }
     } while (!try_give_up(conn, CONN_LINGERING));
@@ -171,6 +183,10 @@ static void write_spool(struct conn *conn)
             return;
         }
         deadline_set(conn);
+        if (is_overdue(conn)) {
+            conn_close(conn, CLOSE_TIMEOUT);
+            return;
+        }
         if (try_give_up(conn, CONN_WRITING))
             return;
     }
@@ -213,18 +229,19 @@ static enum scan_result scan(struct conn *conn, const char *bytes, size_t size)
  * others. */
 static enum scan_result scan_new(struct conn *conn, const char *bytes, size_t size)
 {
-    if (conn->in.size == 0) {
+    bool is_first = conn->in.size == 0;
+
+    if (is_first) {
         enum scan_result result = scan(conn, bytes, size);
-        if (result == SCAN_MORE)
-            buf_append(&conn->in, bytes, size);
-        return result;
+        if (result != SCAN_MORE)
+            return result;
     }
     buf_append(&conn->in, bytes, size);
     if (conn->in.failed) {
         conn_close(conn, CLOSE_PROTOCOL);
         return SCAN_CLOSED;
     }
-    return scan(conn, conn->in.data, conn->in.size);
+    return is_first ? SCAN_MORE : scan(conn, conn->in.data, conn->in.size);
 }
 
 void conn_read(struct conn *conn)
@@ -245,7 +262,7 @@ void conn_read(struct conn *conn)
             continue;
         if (conn->in.size > 0)
             deadline_set(conn);
-        if (conn->deadline_ns != 0 && clock_now_ns() >= conn->deadline_ns) {
+        if (is_overdue(conn)) {
             conn_close(conn, CLOSE_TIMEOUT);
             return;
         }
@@ -266,7 +283,7 @@ void conn_finish_answer(struct conn *conn, int result)
     bool draining = atomic_load(&conn->front->draining);
 
     frames_init(&conn->frames);
-    if (result < 0) {
+    if (result < 0 || conn->in.failed) {
         conn_close(conn, CLOSE_ERROR);
     } else if (linger_first) {
         start_linger(conn);
@@ -303,33 +320,36 @@ void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events)
     }
 }
 
-static bool claim_unowned(struct conn *conn, uint32_t generation)
+enum cancel_action {
+    CANCEL_NOTHING,
+    CANCEL_HANGUP,
+    CANCEL_CLOSE,
+};
+
+static enum cancel_action claim_cancel(struct conn *conn, struct request_wait *ret_wait)
 {
     LOCK(&conn->lock);
-    if (conn->generation != generation || !is_unowned_locked(conn))
-        return false;
-    conn->state = CONN_READING;
-    return true;
-}
-
-void conn_on_deadline(struct conn *conn, uint32_t generation)
-{
-    if (claim_unowned(conn, generation))
-        conn_close(conn, CLOSE_TIMEOUT);
-}
-
-static bool claim_cancel(struct conn *conn, struct request_wait *ret_wait)
-{
-    LOCK(&conn->lock);
-    return conn->state == CONN_IN_FLIGHT && conn_take_wait_locked(conn, ret_wait);
+    if (conn->state == CONN_WRITING) {
+        conn->state = CONN_READING;
+        return CANCEL_CLOSE;
+    }
+    return conn->state == CONN_IN_FLIGHT && conn_take_wait_locked(conn, ret_wait) ? CANCEL_HANGUP
+                                                                                  : CANCEL_NOTHING;
 }
 
 bool conn_cancel(struct conn *conn)
 {
     struct request_wait wait;
 
-    if (!claim_cancel(conn, &wait))
+    switch (claim_cancel(conn, &wait)) {
+    case CANCEL_NOTHING:
         return false;
-    tell_hangup(&wait);
-    return true;
+    case CANCEL_HANGUP:
+        tell_hangup(&wait);
+        return true;
+    case CANCEL_CLOSE:
+        conn_close(conn, CLOSE_DRAIN);
+        return true;
+    }
+    return false;
 }

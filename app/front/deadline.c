@@ -61,5 +61,5 @@ void deadline_sweep(struct front *front, uint64_t now_ns)
     uint32_t generation;
 
     while ((conn = pop_due(front, now_ns, &generation)))
-        conn_on_deadline(conn, generation);
+        conn_on_event(conn, generation, 0);
 }

@@ -69,6 +69,7 @@ int fcgi_open(struct fcgi_feed *feed, FCGX_Request *request, const char *bytes, 
         return -EPROTO;
     }
     request->ipcFd = -1;
+    FCGX_FreeStream(&request->in); /* 8 KiB that a request in flight need not hold: the body was read by us */
     return 0;
 }
 

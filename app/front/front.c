@@ -367,8 +367,9 @@ unsigned front_drain(struct front *front, uint64_t deadline_ns)
     atomic_store(&front->draining, true);
     epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, front->listener.fd, NULL);
     listener_refuse(&front->listener);
-    if (wait_drained(front, deadline_ns))
-        return 0;
+    wait_drained(front, deadline_ns);
+    /* A connection that the web server keeps may still bring a request: it must not be in flight at the end. */
+    atomic_store(&front->refusing, true);
     unsigned count = cancel_all(front);
     if (!wait_drained(front, clock_deadline_ns(clock_now_ns(), CANCEL_GRACE_MS)))
         log_error("requests did not end when cancelled", LOG_UINT("count", atomic_load(&front->in_flight)));

@@ -117,6 +117,7 @@ struct front {
     struct conn *_Atomic *chunks; /* each is filled in once, under lock */
 
     atomic_bool draining;
+    atomic_bool refusing; /* the drain's time is over: nothing begins any more */
     atomic_bool stopping;
     atomic_uint in_flight;
     _Atomic uint64_t sweep_at_ns;  /* earliest deadline of any connection */
@@ -159,10 +160,8 @@ void slab_free_all(struct front *front);
 
 /* conn.c: called by the owner unless said otherwise */
 
-/* Reacts to an epoll event; the caller owns nothing yet. */
+/* Reacts to an epoll event, or to a deadline that has passed (events 0); the caller owns nothing yet. */
 void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events);
-/* Closes the connection when its deadline has passed and nobody owns it. */
-void conn_on_deadline(struct conn *conn, uint32_t generation);
 /* Reads until there is a whole request, nothing more, or the end. */
 void conn_read(struct conn *conn);
 /* Gives the connection up after an answer: for the next request, or closed. */
@@ -170,7 +169,8 @@ void conn_finish_answer(struct conn *conn, int result);
 void conn_close(struct conn *conn, enum close_reason reason);
 /* Sends `size` bytes of `spool_fd` (taken) as the peer reads them, then finishes the answer. */
 void conn_write_spool(struct conn *conn, int spool_fd, off_t size);
-/* Cancels a waiting request in flight, as if its client had gone; false when there is none.  Any thread. */
+/* Cancels a request that waits, as if its client had gone, or closes one whose peer does not take its answer;
+ * false when there is neither.  Any thread. */
 bool conn_cancel(struct conn *conn);
 /* Takes out whom to tell about a hang-up; false when nobody is to be told (any more).  Lock held. */
 bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait);

@@ -94,8 +94,9 @@ static bool admit(struct request *req)
 {
     struct front *front = conn_of(req)->front;
 
-    if (atomic_fetch_add(&front->in_flight, 1) >= front->options.max_in_flight && !req->route->always) {
-        atomic_fetch_sub(&front->in_flight, 1);
+    bool is_full = atomic_fetch_add(&front->in_flight, 1) >= front->options.max_in_flight;
+    if ((is_full && !req->route->always) || atomic_load(&front->refusing)) {
+        front_request_ended(front);
         return false;
     }
     req->is_admitted = true;
@@ -105,9 +106,12 @@ static bool admit(struct request *req)
 
 static void reject(struct request *req)
 {
-    front_count_rejected();
+    bool is_stopping = atomic_load(&conn_of(req)->front->refusing);
+
+    if (!is_stopping)
+        front_count_rejected();
     request_add_header(req, "Retry-After", "1");
-    request_problem(req, 503, "too many requests are in flight");
+    request_problem(req, 503, "%s", is_stopping ? "the server is stopping" : "too many requests are in flight");
 }
 
 static void dispatch(struct request *req)
@@ -193,7 +197,7 @@ void request_start(struct conn *conn, const char *bytes, size_t size, bool body_
 static bool register_wait(struct conn *conn, const struct request_wait *wait)
 {
     LOCK(&conn->lock);
-    if (conn->peer_gone)
+    if (conn->peer_gone || atomic_load(&conn->front->refusing))
         return false;
     conn->wait = *wait;
     conn->has_wait = true;
