@@ -65,7 +65,8 @@ struct fetch {
     unsigned redirects;
     uint64_t start_ns;
     uint64_t received_bytes;
-    TAILQ_ENTRY(fetch) link; /* in the worker's inbox, then in an origin's waiting list */
+    TAILQ_ENTRY(fetch) live_link; /* from the inbox to the end, oldest first */
+    TAILQ_ENTRY(fetch) link;      /* in the worker's inbox, then in an origin's waiting list */
     /* guarded by the worker's lock: */
     bool is_taken;  /* out of the inbox */
     bool is_closed; /* has ended: a cancel is too late */

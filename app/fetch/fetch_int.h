@@ -25,7 +25,7 @@
 #ifndef SHARD_ORIGIN_MAX
 #define SHARD_ORIGIN_MAX 8
 #endif
-#define SHARDS_MAX       1024
+#define SHARDS_MAX 1024
 
 struct shard {
     struct fetch_worker *worker;
@@ -33,7 +33,6 @@ struct shard {
     unsigned index;
     uint64_t timer_ns; /* when libcurl wants to be called */
     bool is_touched;   /* libcurl was called: a transfer may have ended */
-    LIST_HEAD(active_list, transfer) active;
 };
 
 /* What a worker knows about scheme://host:port. */
@@ -63,12 +62,13 @@ struct transfer {
     struct fetch *fetch;
     struct shard *shard;
     struct curl_slist *resolve; /* given with this transfer */
-    bool has_short_timeout;     /* what redirects have left of it */
-    bool is_tls;                /* set up for https */
+    bool is_connecting;         /* in the worker's list of those */
+    uint64_t connect_ns;        /* when that began */
+    TAILQ_ENTRY(transfer) connecting_link;
+    bool is_tls; /* set up for https */
     bool is_too_large;
     bool has_whole_head; /* the last header line was the empty one */
     SLIST_ENTRY(transfer) idle_link;
-    LIST_ENTRY(transfer) active_link;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -108,13 +108,15 @@ struct fetch_worker {
     unsigned idle_count;
     unsigned idle_min; /* since the last trim */
     uint64_t trim_at_ns;
-    unsigned waiting_count; /* fetches in all origins' waiting lists */
-    uint64_t check_waiting_ns;
+    struct fetch_list
+        live; /* all that were taken and have not ended, oldest first: the next to time out leads */
+    TAILQ_HEAD(connecting_list, transfer) connecting; /* likewise */
 };
 
 struct fetch_pool {
     const struct config *config;
     struct resolver *resolver;
+    struct curl_slist *headers; /* sent with every request; read-only */
     struct fetch_worker *workers;
     unsigned worker_count;
     atomic_uint next_worker;
@@ -145,8 +147,6 @@ void worker_push_resolved(struct fetch_worker *worker, struct resolver_query *qu
 void route_fetch(struct fetch *fetch);
 /* Takes in what the resolver found out. */
 void route_resolved(struct resolver_query *query);
-/* Ends the fetches that have waited for an address until their time was over. */
-void route_expire_waiting(struct fetch_worker *worker);
 void route_stop_waiting(struct fetch *fetch);
 void route_trim_origins(struct fetch_worker *worker);
 void route_free_origins(struct fetch_worker *worker);
@@ -161,8 +161,6 @@ void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
 void shard_run_timers(struct fetch_worker *worker);
 uint64_t shard_next_timer_ns(const struct fetch_worker *worker);
 void shard_collect(struct fetch_worker *worker);
-/* Cancels every transfer of the shard. */
-void shard_cancel_all(struct shard *shard);
 /* CURLOPT_CLOSESOCKETFUNCTION */
 int shard_on_close(void *worker, curl_socket_t fd);
 
@@ -170,6 +168,9 @@ int shard_on_close(void *worker, curl_socket_t fd);
 void transfer_start(struct fetch *fetch, struct shard *shard);
 void transfer_finish(struct transfer *transfer, CURLcode code);
 void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error);
+/* Ends the transfers whose connection took longer than connect_timeout. */
+void transfer_expire_connecting(struct fetch_worker *worker);
+uint64_t transfer_next_connect_deadline_ns(const struct fetch_worker *worker);
 void transfer_trim_idle(struct fetch_worker *worker);
 void transfer_free_idle(struct fetch_worker *worker);
 /* Ends a fetch: counts it, closes it to cancels, calls `done`. */

@@ -1,14 +1,28 @@
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fetch/fetch_int.h"
 
-#define RESOLVER_THREADS 2
+#define RESOLVER_THREADS     2
+#define USER_AGENT_MAX_BYTES 512
 
 /* Fetches of one call go to one worker up to this many: one wake-up for all of them, and their results meet
  * without two processors passing cache lines to and fro.  More are worth a second processor. */
 #define FETCHES_PER_WORKER 32
+
+/* As a list, they go into each request once; as options, libcurl formats each of them twice. */
+static int make_headers(struct fetch_pool *pool)
+{
+    char user_agent[USER_AGENT_MAX_BYTES];
+
+    pool->headers = curl_slist_append(NULL, "Accept-Encoding: gzip");
+    if (!pool->headers)
+        return -ENOMEM;
+    snprintf(user_agent, sizeof(user_agent), "User-Agent: %s", pool->config->fetch.user_agent);
+    return curl_slist_append(pool->headers, user_agent) ? 0 : -ENOMEM;
+}
 
 int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool, struct err *err)
 {
@@ -20,6 +34,10 @@ int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool,
         return err_set(err, -ENOMEM, "out of memory");
     }
     pool->config = config;
+    if (make_headers(pool) < 0) {
+        fetch_pool_free(pool);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
     for (unsigned i = 0; i < count; i++) {
         int rc = worker_init(&pool->workers[i], pool, err);
         if (rc < 0) {
@@ -77,6 +95,7 @@ void fetch_pool_free(struct fetch_pool *pool)
     assert(!pool->resolver);
     for (unsigned i = 0; i < pool->worker_count; i++)
         worker_done(&pool->workers[i]);
+    curl_slist_free_all(pool->headers);
     free(pool->workers);
     free(pool);
 }

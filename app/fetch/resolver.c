@@ -13,14 +13,16 @@
 
 #define ADDRESSES_MAX 8
 #define HOST_SIZE     256
-#define JOIN_MS       1000
+#define STOP_MS       1000
 
 struct resolver {
     pthread_mutex_t lock;
     /* guarded by lock: */
     TAILQ_HEAD(query_list, resolver_query) queue;
     bool is_stopping;
+    unsigned ended_count; /* threads that are past their last look-up */
     pthread_cond_t has_work;
+    pthread_cond_t has_ended;
 
     pthread_t *threads; /* set before they are used, then read-only */
     unsigned thread_count;
@@ -83,6 +85,13 @@ static bool report(struct resolver *resolver, struct resolver_query *query, char
     return true;
 }
 
+static void announce_end(struct resolver *resolver)
+{
+    LOCK(&resolver->lock);
+    resolver->ended_count++;
+    pthread_cond_signal(&resolver->has_ended);
+}
+
 static void *thread_main(void *arg)
 {
     struct resolver *resolver = arg;
@@ -95,6 +104,7 @@ static void *thread_main(void *arg)
         if (!report(resolver, query, addresses, gai_error))
             break;
     }
+    announce_end(resolver);
     return NULL;
 }
 
@@ -108,6 +118,7 @@ int resolver_create(unsigned threads, struct resolver **ret_resolver, struct err
     }
     mutex_init(&resolver->lock);
     cond_init(&resolver->has_work);
+    cond_init(&resolver->has_ended);
     TAILQ_INIT(&resolver->queue);
     for (unsigned i = 0; i < threads; i++) {
         int rc = thread_start(&resolver->threads[i], "resolver", thread_main, resolver, err);
@@ -128,39 +139,33 @@ void resolver_ask(struct resolver *resolver, struct resolver_query *query)
     pthread_cond_signal(&resolver->has_work);
 }
 
-static bool join_before(pthread_t thread, uint64_t deadline_ns)
-{
-    struct timespec ts = {
-        .tv_sec = (time_t)(deadline_ns / NS_PER_SEC),
-        .tv_nsec = (long)(deadline_ns % NS_PER_SEC),
-    };
-
-    return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts) == 0;
-}
-
-static void tell_stop(struct resolver *resolver)
+/* False when a thread still hangs in getaddrinfo at the deadline. */
+static bool wait_until_all_ended(struct resolver *resolver, uint64_t deadline_ns)
 {
     LOCK(&resolver->lock);
     resolver->is_stopping = true;
     pthread_cond_broadcast(&resolver->has_work);
+    while (resolver->ended_count < resolver->thread_count)
+        if (!cond_wait_until(&resolver->has_ended, &resolver->lock, deadline_ns))
+            return false;
+    return true;
 }
 
 void resolver_free(struct resolver *resolver)
 {
-    bool all_joined = true;
-
     if (!resolver)
         return;
-    tell_stop(resolver);
-    uint64_t deadline_ns = clock_deadline_ns(clock_now_ns(), JOIN_MS);
-    for (unsigned i = 0; i < resolver->thread_count; i++)
-        all_joined &= join_before(resolver->threads[i], deadline_ns);
-    if (!all_joined) {
+    if (!wait_until_all_ended(resolver, clock_deadline_ns(clock_now_ns(), STOP_MS))) {
         log_warning("a name look-up hangs and is left behind");
+        for (unsigned i = 0; i < resolver->thread_count; i++)
+            pthread_detach(resolver->threads[i]);
         return;
     }
+    for (unsigned i = 0; i < resolver->thread_count; i++)
+        thread_join(resolver->threads[i]);
     pthread_mutex_destroy(&resolver->lock);
     pthread_cond_destroy(&resolver->has_work);
+    pthread_cond_destroy(&resolver->has_ended);
     free(resolver->threads);
     free(resolver);
 }

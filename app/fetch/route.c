@@ -80,12 +80,8 @@ static void ask(struct origin *origin)
 
 static void wait_for_address(struct origin *origin, struct fetch *fetch)
 {
-    struct fetch_worker *worker = origin->worker;
-
     TAILQ_INSERT_TAIL(&origin->waiting, fetch, link);
     origin->fetch_count++;
-    if (worker->waiting_count++ == 0)
-        worker->check_waiting_ns = worker->now_ns;
 }
 
 static void send_to_shard(struct fetch *fetch)
@@ -155,22 +151,6 @@ void route_stop_waiting(struct fetch *fetch)
 {
     TAILQ_REMOVE(&fetch->origin->waiting, fetch, link);
     fetch->origin->fetch_count--;
-    fetch->worker->waiting_count--;
-}
-
-void route_expire_waiting(struct fetch_worker *worker)
-{
-    uint64_t timeout_ms = worker->pool->config->fetch.timeout_ms;
-    struct fetch *fetch;
-
-    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next) {
-        while ((fetch = TAILQ_FIRST(&origin->waiting)) &&
-               worker->now_ns >= clock_deadline_ns(fetch->start_ns, timeout_ms)) {
-            route_stop_waiting(fetch);
-            fetch_end(fetch, FETCH_TIMEOUT, "no address of host %s within %llu ms", origin->query.host,
-                      (unsigned long long)timeout_ms);
-        }
-    }
 }
 
 static bool is_idle(const struct origin *origin)

@@ -93,7 +93,6 @@ static struct shard *open_shard(struct fetch_worker *worker)
     shard->worker = worker;
     shard->index = worker->shard_count;
     shard->timer_ns = CLOCK_NEVER;
-    LIST_INIT(&shard->active);
     curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
     curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -197,14 +196,6 @@ void shard_collect(struct fetch_worker *worker)
 }
 
 /* ---- ending ---- */
-
-void shard_cancel_all(struct shard *shard)
-{
-    struct transfer *transfer;
-
-    while ((transfer = LIST_FIRST(&shard->active)))
-        transfer_cancel(transfer, FETCH_CANCELLED, "stopping");
-}
 
 void shard_free_all(struct fetch_worker *worker)
 {

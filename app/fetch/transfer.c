@@ -3,11 +3,14 @@
  * Easy handles are set up once and used again: making one costs more than a fetch.  The idle ones are trimmed
  * to what the last period needed, so a burst does not hold its memory for ever. Redirects are followed here
  * and not by libcurl: each hop goes through the resolver and the choice of a shard like a first request, and
- * its scheme is looked at. */
+ * its scheme is looked at.
+ * Time-outs are kept here as well: two timers for each transfer in libcurl's tree cost more than the two
+ * lists, which are queues by deadline because all fetches have the same time-outs. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/http.h"
 #include "fetch/fetch_int.h"
@@ -19,7 +22,7 @@
 /* Below the 60 to 75 s after which servers usually close idle connections. */
 #define CONNECTION_IDLE_MAX_S 50L
 
-/* ---- easy handles ---- */
+/* ---- receiving ---- */
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
 {
@@ -51,6 +54,61 @@ static size_t on_header(char *line, size_t one, size_t size, void *arg)
     return size;
 }
 
+/* ---- connecting: from the first socket to the moment the request can be sent ---- */
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfer *transfer = arg;
+    struct fetch_worker *worker = transfer->worker;
+
+    (void)purpose;
+    if (!transfer->is_connecting) {
+        transfer->is_connecting = true;
+        transfer->connect_ns = worker->now_ns;
+        TAILQ_INSERT_TAIL(&worker->connecting, transfer, connecting_link);
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void end_connecting(struct transfer *transfer)
+{
+    if (!transfer->is_connecting)
+        return;
+    transfer->is_connecting = false;
+    TAILQ_REMOVE(&transfer->worker->connecting, transfer, connecting_link);
+}
+
+static int on_connected(void *arg, char *upstream_ip, char *own_ip, int upstream_port, int own_port)
+{
+    (void)upstream_ip;
+    (void)own_ip;
+    (void)upstream_port;
+    (void)own_port;
+    end_connecting(arg);
+    return CURL_PREREQFUNC_OK;
+}
+
+uint64_t transfer_next_connect_deadline_ns(const struct fetch_worker *worker)
+{
+    const struct transfer *oldest = TAILQ_FIRST(&worker->connecting);
+    uint64_t timeout_ms = worker->pool->config->fetch.connect_timeout_ms;
+
+    return oldest ? clock_deadline_ns(oldest->connect_ns, timeout_ms) : CLOCK_NEVER;
+}
+
+void transfer_expire_connecting(struct fetch_worker *worker)
+{
+    char error[FETCH_ERROR_SIZE];
+
+    while (worker->now_ns >= transfer_next_connect_deadline_ns(worker)) {
+        snprintf(error, sizeof(error), "not connected after %llu ms",
+                 (unsigned long long)worker->pool->config->fetch.connect_timeout_ms);
+        transfer_cancel(TAILQ_FIRST(&worker->connecting), FETCH_TIMEOUT, error);
+    }
+}
+
+/* ---- easy handles ---- */
+
 static void set_options(struct transfer *transfer)
 {
     const struct config *config = transfer->worker->pool->config;
@@ -70,9 +128,11 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, config->fetch.user_agent);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)config->fetch.timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->fetch.connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->worker->pool->headers);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)config->fetch.max_response_bytes);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
@@ -176,21 +236,6 @@ static bool set_address(struct transfer *transfer, struct origin *origin)
     return true;
 }
 
-/* Redirects do not start the time-out anew. */
-static void set_timeout(struct transfer *transfer)
-{
-    const struct fetch *fetch = transfer->fetch;
-    uint64_t timeout_ms = transfer->worker->pool->config->fetch.timeout_ms;
-    uint64_t now_ns = transfer->worker->now_ns; /* of this round: may lie before the start */
-    uint64_t used_ms = now_ns > fetch->start_ns ? (now_ns - fetch->start_ns) / NS_PER_MS : 0;
-
-    if (used_ms == 0 && !transfer->has_short_timeout)
-        return;
-    transfer->has_short_timeout = used_ms > 0;
-    curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS,
-                     (long)(used_ms < timeout_ms ? timeout_ms - used_ms : 1));
-}
-
 void transfer_start(struct fetch *fetch, struct shard *shard)
 {
     const struct fetch_target *target = fetch->hop ? fetch->hop : fetch->target;
@@ -209,10 +254,8 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
     fetch->received_bytes = 0;
     fetch->body.max = fetch->keep_max_bytes;
     shard_enter(shard, fetch->origin);
-    LIST_INSERT_HEAD(&shard->active, transfer, active_link);
     curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
     set_scheme(transfer, target->is_tls);
-    set_timeout(transfer);
     if (!set_address(transfer, fetch->origin) ||
         curl_multi_add_handle(shard->multi, transfer->easy) != CURLM_OK)
         transfer_cancel(transfer, FETCH_CONNECT, "out of memory");
@@ -225,7 +268,7 @@ static struct fetch *detach(struct transfer *transfer)
     struct fetch *fetch = transfer->fetch;
 
     curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
-    LIST_REMOVE(transfer, active_link);
+    end_connecting(transfer);
     shard_leave(transfer->shard, fetch->origin);
     fetch->transfer = NULL;
     if (transfer->resolve) {
@@ -355,6 +398,7 @@ void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format
     fetch_target_free(fetch->hop);
     fetch->hop = NULL;
     fetch_count_end(fetch);
+    TAILQ_REMOVE(&fetch->worker->live, fetch, live_link);
     close_to_cancels(fetch);
     fetch->done(fetch);
 }

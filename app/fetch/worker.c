@@ -19,7 +19,6 @@
 #define EVENT_WAKE      UINT64_MAX
 #define DESCRIPTORS_MAX (1024 * 1024)
 #define TRIM_MS         10000
-#define WAITING_MS      20 /* how exactly the time-outs of name look-ups are kept */
 
 /* ---- the inbox: any thread ---- */
 
@@ -97,6 +96,7 @@ static void take_new(struct fetch_worker *worker)
     mutex_unlock(&worker->lock);
     while ((fetch = TAILQ_FIRST(&list))) {
         TAILQ_REMOVE(&list, fetch, link);
+        TAILQ_INSERT_TAIL(&worker->live, fetch, live_link);
         fetch_count_start();
         route_fetch(fetch);
     }
@@ -180,12 +180,33 @@ static bool is_stopping(struct fetch_worker *worker)
 
 /* ---- the loop ---- */
 
+/* When the oldest fetch times out.  All have the same time-out, so it is the first. */
+static uint64_t next_deadline_ns(const struct fetch_worker *worker)
+{
+    const struct fetch *oldest = TAILQ_FIRST(&worker->live);
+
+    return oldest ? clock_deadline_ns(oldest->start_ns, worker->pool->config->fetch.timeout_ms) : CLOCK_NEVER;
+}
+
+static void expire_oldest(struct fetch_worker *worker)
+{
+    char error[FETCH_ERROR_SIZE];
+
+    while (worker->now_ns >= next_deadline_ns(worker)) {
+        struct fetch *fetch = TAILQ_FIRST(&worker->live);
+        snprintf(error, sizeof(error), "timed out after %llu ms%s",
+                 (unsigned long long)worker->pool->config->fetch.timeout_ms,
+                 fetch->transfer ? "" : ", waiting for the address of the host");
+        end_early(fetch, FETCH_TIMEOUT, error);
+    }
+}
+
 static int wait_ms(const struct fetch_worker *worker)
 {
     uint64_t next_ns = shard_next_timer_ns(worker);
 
-    if (worker->waiting_count > 0)
-        next_ns = MIN(next_ns, worker->check_waiting_ns);
+    next_ns = MIN(next_ns, next_deadline_ns(worker));
+    next_ns = MIN(next_ns, transfer_next_connect_deadline_ns(worker));
     if (worker->idle_count > 0 || worker->origins)
         next_ns = MIN(next_ns, worker->trim_at_ns);
     return clock_poll_timeout_ms(clock_now_ns(), next_ns);
@@ -193,10 +214,8 @@ static int wait_ms(const struct fetch_worker *worker)
 
 static void run_housekeeping(struct fetch_worker *worker)
 {
-    if (worker->waiting_count > 0 && worker->now_ns >= worker->check_waiting_ns) {
-        worker->check_waiting_ns = clock_deadline_ns(worker->now_ns, WAITING_MS);
-        route_expire_waiting(worker);
-    }
+    expire_oldest(worker);
+    transfer_expire_connecting(worker);
     if (worker->now_ns >= worker->trim_at_ns) {
         worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
         transfer_trim_idle(worker);
@@ -231,11 +250,8 @@ static void cancel_all(struct fetch_worker *worker)
     struct fetch *fetch;
 
     take_inbox(worker);
-    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next)
-        while ((fetch = TAILQ_FIRST(&origin->waiting)))
-            end_early(fetch, FETCH_CANCELLED, "stopping");
-    for (unsigned i = 0; i < worker->shard_count; i++)
-        shard_cancel_all(worker->shards[i]);
+    while ((fetch = TAILQ_FIRST(&worker->live)))
+        end_early(fetch, FETCH_CANCELLED, "stopping");
 }
 
 static void *thread_main(void *arg)
@@ -276,6 +292,8 @@ int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err
     TAILQ_INIT(&worker->cancels);
     TAILQ_INIT(&worker->resolved);
     SLIST_INIT(&worker->idle);
+    TAILQ_INIT(&worker->live);
+    TAILQ_INIT(&worker->connecting);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->epoll_fd < 0 || worker->wake_fd < 0 ||

@@ -30,10 +30,11 @@ static enum frames_status on_begin(struct frames *frames, const struct record *r
                                    const unsigned char *bytes)
 {
     const unsigned char *body = bytes + FCGI_HEADER_LEN;
-    unsigned role = (unsigned)body[0] << 8 | body[1];
 
     if (frames->request_id != 0 || record->request_id == 0 ||
-        record->content_size != sizeof(FCGI_BeginRequestBody) || role != FCGI_RESPONDER)
+        record->content_size != sizeof(FCGI_BeginRequestBody))
+        return FRAMES_INVALID;
+    if (((unsigned)body[0] << 8 | body[1]) != FCGI_RESPONDER)
         return FRAMES_INVALID;
     frames->request_id = record->request_id;
     frames->keep_conn = (body[2] & FCGI_KEEP_CONN) != 0;
