@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""make bench: heddle, its limit and its rivals under the same load, one table.
+
+Each contender is measured in several rounds; within a round the contenders take turns, so that a
+machine that slows down slows all of them. Each run has fresh processes, proves first that the answer is
+right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+
+from contenders import CONTENDERS, REPOSITORY
+from measure import Meter, load
+from processes import BenchError, Processes, raise_descriptor_limit
+from report import render
+from runs import make_run
+from upstream import Upstream, get
+from warmup import warm_up
+from workloads import WORKLOADS
+
+SPARE_DESCRIPTORS = 500
+# What a contender that does not start, does not answer, or answers nonsense makes us raise.
+BROKEN = (BenchError, OSError, HTTPException, ValueError, KeyError)
+UPSTREAM = Path(os.environ.get("MOCK_UPSTREAM", REPOSITORY / "build/mock-upstream")).absolute()
+
+
+@dataclass
+class Bench:
+    """What every run needs."""
+    directory: Path
+    processes: Processes
+    descriptors: int
+    upstream: Upstream
+    broken: list = field(default_factory=list)
+
+
+def names(text):
+    return text.split(",")
+
+
+def listed(rows):
+    return ",".join(row.name for row in rows)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="W,..", type=names, help=f"of {listed(WORKLOADS)}")
+    parser.add_argument("--contenders", metavar="NAME,..", type=names, help=f"of {listed(CONTENDERS)}")
+    parser.add_argument("--seconds", type=int, default=5, help="of a run; more for slow answers (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="the medians of which are shown (default 3)")
+    parser.add_argument("--quick", action="store_true", help="one round of 2 seconds")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write all runs as JSON")
+    options = parser.parse_args()
+    if options.quick:
+        options.seconds, options.rounds = 2, 1
+    return parser, options
+
+
+def chosen(parser, rows, wanted):
+    if unknown := set(wanted or []) - {row.name for row in rows}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {listed(rows)}")
+    return [row for row in rows if not wanted or row.name in wanted]
+
+
+def check_answer(url, bodies, delay_ms):
+    """One request: all URLs answered, each with the first 100 characters of what it answers directly."""
+    start = time.monotonic()
+    status, text = get(url)
+    took_ms = 1000 * (time.monotonic() - start)
+    if status != 200:
+        raise BenchError(f"{url}: status {status}")
+    if not bodies:
+        return
+    results = json.loads(text)["results"]
+    contents = {result["url"]: result.get("content") for result in results}
+    expected = {url: body[:100] for url, body in bodies.items()}
+    if len(results) != len(bodies) or contents != expected:
+        raise BenchError(f"{url}: wrong answer: {text.decode()[:2000]}")
+    if took_ms < delay_ms:
+        raise BenchError(f"{url}: answered in {took_ms:.0f} ms what takes {delay_ms} ms")
+
+
+def measure(bench, workload, contender, seconds):
+    """One run: start, prove, warm up, load, stop."""
+    processes, upstream = bench.processes, bench.upstream
+    urls = upstream.urls(workload.delay_ms)
+    bodies = upstream.bodies(workload.delay_ms) if workload.fans_out else {}
+    others = len(processes.running)
+    try:
+        port, started = contender.start(bench, urls)
+        url = f"http://127.0.0.1:{port}{workload.path}"
+        check_answer(url, bodies, workload.delay_ms)
+        measured = started | {"upstream": upstream.process}
+        meter = Meter({name: process.pid for name, process in measured.items()})
+        if contender.warms_up:
+            warm_up(port, workload.path, workload.clients)
+        upstream.wait_until_idle()
+        before = upstream.requests()
+        with meter:
+            figures = load(processes, url, workload.clients, workload.seconds(seconds))
+        fetches = upstream.requests() - before if workload.fans_out else 0
+        answered = figures["completed"] - figures["errors"]["status"]
+        if fetches < workload.fetches * answered:
+            raise BenchError(f"{answered} answers made only {fetches} fetches")
+        return make_run(workload, contender, figures, fetches, meter)
+    finally:
+        processes.stop_all(but=others)
+
+
+def lacking(workload, contender, descriptors):
+    """Why this pair cannot be measured, if so."""
+    if workload.fans_out and not contender.fans_out:
+        return "does not fetch"
+    needed = workload.clients + workload.in_flight + SPARE_DESCRIPTORS
+    return f"needs {needed} descriptors, has {descriptors}" if needed > descriptors else None
+
+
+def run_workload(bench, workload, contenders, options):
+    """All rounds of one workload; returns its runs. A contender that breaks is out of it."""
+    runs, contenders = [], list(contenders)
+    for turn in range(options.rounds):
+        for contender in contenders.copy():
+            try:
+                run = measure(bench, workload, contender, options.seconds)
+            except BROKEN as error:
+                bench.upstream.check_alive()
+                bench.broken.append(f"{workload.name}, {contender.title}: {error}")
+                contenders.remove(contender)
+                progress(f"{workload.name} {contender.name}: BROKEN: {error}")
+                continue
+            runs.append(run)
+            if run.errors and not contender.may_fail:
+                bench.broken.append(f"{workload.name}, {contender.title}: {run.errors} errors")
+            progress(f"{workload.name} {contender.name} {turn + 1}: {run.requests_per_s:,.0f}/s")
+    return runs
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_all(bench, workloads, contenders, options):
+    """All runs, and what was skipped and why."""
+    skipped, present, runs = {}, [], []
+    for contender in contenders:
+        if reason := contender.missing():
+            skipped[contender.title] = reason
+        else:
+            present.append(contender)
+    for workload in workloads:
+        able = []
+        for contender in present:
+            reason = lacking(workload, contender, bench.descriptors)
+            if reason and contender.fans_out:
+                skipped[f"{contender.title} on {workload.name}"] = reason
+            elif not reason:
+                able.append(contender)
+        runs += run_workload(bench, workload, able, options)
+    return runs, skipped
+
+
+def stop_on_signal(*_):
+    raise KeyboardInterrupt
+
+
+def main():
+    parser, options = arguments()
+    workloads = chosen(parser, WORKLOADS, options.only)
+    contenders = chosen(parser, CONTENDERS, options.contenders)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop_on_signal)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="heddle-bench-") as directory, Processes(directory) as processes:
+        descriptors = raise_descriptor_limit()
+        bench = Bench(Path(directory), processes, descriptors, Upstream(processes, UPSTREAM))
+        runs, skipped = run_all(bench, workloads, contenders, options)
+    titles = {contender.name: contender.title for contender in contenders}
+    minutes = (time.monotonic() - start) / 60
+    print(render(runs, titles, skipped, bench.broken))
+    print(f"\n{os.cpu_count()} cores, {options.rounds} rounds, {minutes:.1f} minutes.")
+    if options.out:
+        options.out.write_text(json.dumps([run.as_dict() for run in runs], indent=1) + "\n")
+    return 1 if bench.broken else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
