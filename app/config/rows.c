@@ -93,7 +93,7 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         FIELD(max_params_bytes),
         .default_text = "64KiB",
         .min = 4 * KIB,
-        .max = MIB,
+        .max = 512 * KIB,
         .help = "Most bytes of parameters (the client's header fields and nginx's own) of one request; above "
                 "it the connection is closed.",
     },
@@ -151,7 +151,7 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         FIELD(fetch.connect_timeout_ms),
         .default_text = "5s",
         .min = 1,
-        .max = HOUR_MS,
+        .max = 300 * SECOND_MS,
         .help = "Longest time to look up the name, connect and agree on TLS.",
         .reloadable = true,
     },

@@ -62,8 +62,9 @@ struct transfer {
     struct fetch *fetch;
     struct shard *shard;
     struct curl_slist *resolve; /* given with this transfer */
-    bool is_connecting;         /* in the worker's list of those */
-    uint64_t connect_ns;        /* when that began */
+    unsigned resolve_generation;
+    bool is_connecting;  /* in the worker's list of those */
+    uint64_t connect_ns; /* when that began */
     TAILQ_ENTRY(transfer) connecting_link;
     bool is_tls; /* set up for https */
     bool is_too_large;

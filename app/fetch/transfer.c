@@ -219,21 +219,28 @@ static void set_scheme(struct transfer *transfer, bool is_tls)
     curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L);
 }
 
-/* The shard's DNS cache keeps what it was given, so each address goes in once for each shard. */
-static bool set_address(struct transfer *transfer, struct origin *origin)
+/* The shard's DNS cache keeps what it was given, so an address goes in once for each shard.  It only counts
+ * as given when the transfer that brought it has ended by itself: a cancel may have come before libcurl
+ * looked. */
+static bool set_address(struct transfer *transfer, const struct origin *origin)
 {
     char entry[1024];
-    unsigned *told = &origin->told[transfer->shard->index];
 
-    if (!origin->needs_lookup || *told == origin->generation)
+    if (!origin->needs_lookup || origin->told[transfer->shard->index] == origin->generation)
         return true;
     snprintf(entry, sizeof(entry), "%s:%u:%s", origin->query.host, origin->port, origin->addresses);
     transfer->resolve = curl_slist_append(NULL, entry);
+    transfer->resolve_generation = origin->generation;
     if (!transfer->resolve)
         return false;
     curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, transfer->resolve);
-    *told = origin->generation;
     return true;
+}
+
+static void note_address_given(const struct transfer *transfer)
+{
+    if (transfer->resolve)
+        transfer->fetch->origin->told[transfer->shard->index] = transfer->resolve_generation;
 }
 
 void transfer_start(struct fetch *fetch, struct shard *shard)
@@ -282,6 +289,9 @@ static struct fetch *detach(struct transfer *transfer)
 
 void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
 {
+    /* libcurl may not have looked at the address yet: the next transfer of the shard brings it again. */
+    if (transfer->resolve)
+        transfer->fetch->origin->told[transfer->shard->index] = 0;
     fetch_end(detach(transfer), reason, "%s", error);
 }
 
@@ -356,6 +366,7 @@ void transfer_finish(struct transfer *transfer, CURLcode code)
     bool is_too_large = transfer->is_too_large;
     char *url = NULL;
 
+    note_address_given(transfer);
     read_head(transfer);
     if (code == CURLE_OK && !transfer->has_whole_head)
         code = CURLE_PARTIAL_FILE;
