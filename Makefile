@@ -107,7 +107,6 @@ bench:
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
 
 test-compose:
-	@scripts/deps.sh compose
 	@scripts/test-compose.sh
 
 # The documents that the program writes about itself; a test compares them.

@@ -124,7 +124,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->worker);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* or the environment decides */
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* or the environment decides, asked anew for each transfer */
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
