@@ -21,4 +21,5 @@ include=$(printf ',%s' "${packages[@]}")
 unshare --mount debootstrap --variant=minbase --include="${include#,}" bookworm "$root" "$mirror"
 echo "$sources" >"$root/etc/apt/sources.list"
 apt-config dump | { grep -E '^Acquire::(Check|https?::)' || true; } >"$root/etc/apt/apt.conf.d/90machine"
+printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts" # an installer would have written it
 rm -f "$root"/var/cache/apt/archives/*.deb
