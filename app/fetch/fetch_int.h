@@ -97,6 +97,9 @@ struct fetch_worker {
     TAILQ_HEAD(resolved_list, resolver_query) resolved;
     bool is_woken; /* somebody has woken the worker for what is in the lists */
     bool is_stopping;
+    uint64_t pushed_count; /* fetches that ever came in */
+
+    _Atomic uint64_t ended_count; /* and have ended: `done` has returned */
 
     /* worker thread only: */
     uint64_t now_ns;
@@ -136,7 +139,9 @@ struct fetch_target {
 /* worker.c */
 must_check int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err *err);
 must_check int worker_start(struct fetch_worker *worker, unsigned number, struct err *err);
-void worker_stop(struct fetch_worker *worker);
+void worker_tell_stop(struct fetch_worker *worker);
+/* After all workers of the pool have been told. */
+void worker_join(struct fetch_worker *worker);
 void worker_done(struct fetch_worker *worker);
 void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t count);
 void worker_push_cancel(struct fetch_worker *worker, struct fetch *fetch);

@@ -83,7 +83,9 @@ void fetch_done(struct fetch *fetch)
 void fetch_pool_stop(struct fetch_pool *pool)
 {
     for (unsigned i = 0; i < pool->worker_count; i++)
-        worker_stop(&pool->workers[i]);
+        worker_tell_stop(&pool->workers[i]);
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        worker_join(&pool->workers[i]);
     resolver_free(pool->resolver);
     pool->resolver = NULL;
 }

@@ -14,6 +14,14 @@ static bool is_numeric_host(const char *host)
     return host[0] == '[' || inet_pton(AF_INET, host, address) == 1;
 }
 
+/* A name in another script must be in its ASCII form: the resolver and libcurl's cache have to agree on it. */
+static bool is_ascii(const char *text)
+{
+    while (*text > 0)
+        text++;
+    return *text == '\0';
+}
+
 static int fill_origin(struct fetch_target *target, const char *scheme, const char *host, const char *port)
 {
     char key[512];
@@ -48,9 +56,12 @@ static int split_url(struct fetch_target *target, struct err *err)
         code = curl_url_get(target->parts, CURLUPART_HOST, &host, 0);
     if (code == CURLUE_OK)
         code = curl_url_get(target->parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
-    rc = code == CURLUE_OK ? fill_origin(target, scheme, host, port) : -EINVAL;
-    if (rc < 0)
-        err_set(err, rc, "%s", code != CURLUE_OK ? curl_url_strerror(code) : "the host name is too long");
+    if (code != CURLUE_OK)
+        err_set(err, rc, "%s", curl_url_strerror(code));
+    else if (!is_ascii(host))
+        err_set(err, rc, "the host name is not ASCII: write its xn-- form");
+    else if ((rc = fill_origin(target, scheme, host, port)) < 0)
+        err_set(err, rc, "the host name is too long");
 end:
     curl_free(scheme);
     curl_free(host);

@@ -397,6 +397,7 @@ static void close_to_cancels(struct fetch *fetch)
 
 void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format, ...)
 {
+    struct fetch_worker *worker = fetch->worker;
     va_list args;
 
     va_start(args, format);
@@ -410,7 +411,8 @@ void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format
     fetch_target_free(fetch->hop);
     fetch->hop = NULL;
     fetch_count_end(fetch);
-    TAILQ_REMOVE(&fetch->worker->live, fetch, live_link);
+    TAILQ_REMOVE(&worker->live, fetch, live_link);
     close_to_cancels(fetch);
     fetch->done(fetch);
+    atomic_fetch_add(&worker->ended_count, 1);
 }

@@ -51,6 +51,7 @@ void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t cou
         fetches[i]->is_cancel_queued = false;
         TAILQ_INSERT_TAIL(&worker->inbox, fetches[i], link);
     }
+    worker->pushed_count += count;
     bool has_to_wake = has_to_wake_locked(worker);
     mutex_unlock(&worker->lock);
     if (has_to_wake)
@@ -254,6 +255,26 @@ static void cancel_all(struct fetch_worker *worker)
         end_early(fetch, FETCH_CANCELLED, "stopping");
 }
 
+/* What has ended is counted first: what that brought has been pushed by then. */
+static bool all_have_ended(struct fetch_pool *pool)
+{
+    uint64_t open_count = 0;
+
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        open_count -= atomic_load(&pool->workers[i].ended_count);
+    for (unsigned i = 0; i < pool->worker_count; i++) {
+        LOCK(&pool->workers[i].lock);
+        open_count += pool->workers[i].pushed_count;
+    }
+    return open_count == 0;
+}
+
+static void wake_all(struct fetch_pool *pool)
+{
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        wake(&pool->workers[i]);
+}
+
 static void *thread_main(void *arg)
 {
     struct fetch_worker *worker = arg;
@@ -262,7 +283,10 @@ static void *thread_main(void *arg)
     worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
     while (!is_stopping(worker))
         run_once(worker);
-    cancel_all(worker);
+    /* A fetch that ends may bring another, to any worker: none goes before all have ended. */
+    for (cancel_all(worker); !all_have_ended(worker->pool); cancel_all(worker))
+        run_once(worker);
+    wake_all(worker->pool);
     transfer_free_idle(worker);
     shard_free_all(worker);
     return NULL;
@@ -315,18 +339,17 @@ int worker_start(struct fetch_worker *worker, unsigned number, struct err *err)
     return rc;
 }
 
-static void tell_stop(struct fetch_worker *worker)
+void worker_tell_stop(struct fetch_worker *worker)
 {
     LOCK(&worker->lock);
     worker->is_stopping = true;
+    wake(worker);
 }
 
-void worker_stop(struct fetch_worker *worker)
+void worker_join(struct fetch_worker *worker)
 {
     if (!worker->is_started)
         return;
-    tell_stop(worker);
-    wake(worker);
     thread_join(worker->thread);
     worker->is_started = false;
 }

@@ -333,10 +333,8 @@ static enum cancel_action claim_cancel(struct conn *conn, struct request_wait *r
         conn->state = CONN_READING;
         return CANCEL_CLOSE;
     }
-    if (conn->state != CONN_IN_FLIGHT)
-        return CANCEL_NOTHING;
-    conn->is_cancelled = true; /* for one that is about to wait */
-    return conn_take_wait_locked(conn, ret_wait) ? CANCEL_HANGUP : CANCEL_NOTHING;
+    return conn->state == CONN_IN_FLIGHT && conn_take_wait_locked(conn, ret_wait) ? CANCEL_HANGUP
+                                                                                  : CANCEL_NOTHING;
 }
 
 bool conn_cancel(struct conn *conn)

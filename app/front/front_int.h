@@ -79,7 +79,6 @@ struct conn {
     uint32_t generation;
     bool pending;   /* an event came while the connection was owned */
     bool peer_gone; /* the peer hung up while a request was in flight */
-    bool is_cancelled; /* the request in flight is not to wait for anything any more */
     bool has_wait;
     struct request_wait wait;
 
