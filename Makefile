@@ -19,7 +19,9 @@ LDFLAGS_tsan := -fsanitize=thread
 CFLAGS  := -std=gnu17 -g -pthread -D_GNU_SOURCE -DHEDDLE_VERSION='"$(VERSION)"' -Iapp $(WARN) $(CFLAGS_$(MODE)) \
            $(EXTRA_CFLAGS)
 LDFLAGS := -pthread $(LDFLAGS_$(MODE))
-LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lm
+# jemalloc takes a fifth off the CPU of a fetch with thousands in flight; the sanitizers bring their own allocator.
+LDLIBS_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
+LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lm $(LDLIBS_$(MODE))
 
 MODULES   := base config metrics front fetch gather tasks api
 APP_SRC   := $(wildcard app/*.c $(addprefix app/,$(addsuffix /*.c,$(MODULES))))

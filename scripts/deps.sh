@@ -7,7 +7,7 @@
 # enabled: heddle starts its own, and port 80 stays as it was.
 set -euo pipefail
 
-readonly build="gcc libc6-dev make pkgconf libfcgi-dev libcurl4-openssl-dev libjansson-dev libfyaml-dev
+readonly build="gcc libc6-dev make pkgconf libfcgi-dev libcurl4-openssl-dev libjansson-dev libfyaml-dev libjemalloc-dev
                 uthash-dev zlib1g-dev"
 declare -A PACKAGES=(
     [build]="$build"
