@@ -1,11 +1,13 @@
 /* fetch.h - the shared fetch pool: thousands of HTTP transfers at once on a few threads.
  *
  * How to use it: fetch_target_create for each URL (once, they are shared), then for each transfer fill in a
- * `struct fetch` and fetch_submit it; `done` is called when it has ended, whichever way.  fetch_cancel ends
- * it early. Threads: fetch_submit and fetch_cancel from any thread; `done` runs on a fetch worker and must
- * not block. Ownership: a fetch belongs to the pool from fetch_submit until `done` is called with it; then to
- * the caller again, who calls fetch_done.  A target must outlive its fetches. Invariants: `done` is called
- * exactly once for each submitted fetch; a result has a body only when reason is FETCH_OK. */
+ * `struct fetch` and fetch_submit it; `done` is called when it has ended, whichever way. fetch_cancel ends
+ * it early.
+ * Threads: fetch_submit and fetch_cancel from any thread; `done` runs on a fetch worker and must not block.
+ * Ownership: a fetch belongs to the pool from fetch_submit until `done` is called with it; then to the
+ * caller again, who calls fetch_done.  A target must outlive its fetches.
+ * Invariants: `done` is called exactly once for each submitted fetch; a result has a body only when reason
+ * is FETCH_OK. */
 #pragma once
 
 #include <sys/queue.h>

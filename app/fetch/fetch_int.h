@@ -1,9 +1,9 @@
 /* fetch_int.h - what the files of the fetch pool share.
  *
- *     fetch_submit -> inbox of a worker -> origin: address known? -> shard -> libcurl -> transfer_finish ->
- * done |  no                            |
- *                                              +-> waits for the resolver       +-> redirect: again from
- * "origin"
+ *     fetch_submit -> inbox of a worker -> address of the origin known? -> shard -> libcurl -> done
+ *                                            |  ^   no                               |
+ *                                            v  |                                    v
+ *                                          resolver       <------------------------ redirect
  *
  * A worker is a thread with an epoll set and several curl multi handles ("shards").  libcurl looks for a free
  * connection by walking all connections of that origin in the multi handle, so the cost of a fetch would grow

@@ -1,9 +1,9 @@
 /* resolver.h - names to addresses on threads of their own.
  *
  * Why not libcurl's: it runs getaddrinfo on a thread as well, but curl_multi_remove_handle waits for that
- * thread, so one dead name server would stop a whole worker whenever a time-out or a cancel hits. How to use
- * it: fill in host and done, resolver_ask; `done` is called on a resolver thread. Ownership: the query is the
- * resolver's until `done`.  `addresses` then belongs to the caller. */
+ * thread, so one dead name server would stop a whole worker whenever a time-out or a cancel hits.
+ * How to use it: fill in host and done, resolver_ask; `done` is called on a resolver thread.
+ * Ownership: the query is the resolver's until `done`.  `addresses` then belongs to the caller. */
 #pragma once
 
 #include <sys/queue.h>

@@ -290,9 +290,6 @@ static struct fetch *detach(struct transfer *transfer)
 
 void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
 {
-    /* libcurl may not have looked at the address yet: the next transfer of the shard brings it again. */
-    if (transfer->resolve)
-        transfer->fetch->origin->told[transfer->shard->index] = 0;
     fetch_end(detach(transfer), reason, "%s", error);
 }
 

@@ -2,9 +2,11 @@
  *
  * How to use it: frames_init once per request, frames_scan after every read with all bytes of the request so
  * far; when it says FRAMES_COMPLETE or FRAMES_BODY_TOO_LARGE, frames_copy_body and the offsets tell what is
- * where. Why: libfcgi reads a request with blocking reads and without a limit.  A request is therefore only
- * given to libfcgi when it is known to be whole and within the limits. Source: FastCGI Specification 1.0,
- * sections 3.3 and 5.  Responder role, one request at a time. Threads: one at a time per object. */
+ * where.
+ * Why: libfcgi reads a request with blocking reads and without a limit.  A request is therefore only given
+ * to libfcgi when it is known to be whole and within the limits.
+ * Source: FastCGI Specification 1.0, sections 3.3 and 5.  Responder role, one request at a time.
+ * Threads: one at a time per object. */
 #pragma once
 
 #include "base/buf.h"

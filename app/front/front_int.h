@@ -17,7 +17,7 @@
  *
  * Every connection is in the epoll set once, edge-triggered, from accept to close: no system call arms or
  * disarms it.  An event that finds the connection owned is remembered in `pending`, and whoever gives the
- * connection up looks there first (conn_park), so no event is lost.  An event taken by a thread may be about
+ * connection up looks there first (try_give_up), so no event is lost.  An event taken by a thread may be about
  * a connection that another thread has closed meanwhile: connections live in a slab that is never given back,
  * and the event carries the generation.
  *

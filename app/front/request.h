@@ -2,10 +2,10 @@
  *
  * How to use it: a handler reads what it needs and calls one of the request_reply functions, at once or
  * later; to answer later it calls request_suspend first and, when the answer can be made, request_resume.
- * Ownership: a handler owns the request it is given.  request_reply*, request_problem* and request_resume
- * take it: the caller must not look at it again.  Strings handed out live as long as the request. Threads:
- * the owner's, whichever it is; request_resume from any thread. Invariants: each request is answered exactly
- * once, or discarded when its client has gone. */
+ * Ownership: a handler owns the request it is given. request_reply*, request_problem* and request_resume
+ * take it: the caller must not look at it again.  Strings handed out live as long as the request.
+ * Threads: the owner's, whichever it is; request_resume from any thread.
+ * Invariants: each request is answered exactly once, or discarded when its client has gone. */
 #pragma once
 
 #include "base/buf.h"

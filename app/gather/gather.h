@@ -2,11 +2,12 @@
  * meet.
  *
  * How to use it: gather_create, gather_start; `done` is called once when every part has ended; then look at
- * the results with gather_result and give the gather back with gather_unref. Threads: gather_cancel, _ref and
- * _unref from any thread at any time; gather_result only after `done`. Ownership: counted references;
- * gather_create gives one to the caller.  Who may call gather_cancel holds its own. Invariants: `done` is
- * called exactly once after gather_start, cancelled or not; the results are in the order in which the parts
- * ended. */
+ * the results with gather_result and give the gather back with gather_unref.
+ * Threads: gather_cancel, _ref and _unref from any thread at any time; gather_result only after `done`.
+ * Ownership: counted references; gather_create gives one to the caller.  Who may call gather_cancel holds
+ * its own.
+ * Invariants: `done` is called exactly once after gather_start, cancelled or not; the results are in the
+ * order in which the parts ended. */
 #pragma once
 
 #include "base/common.h"
