@@ -1,0 +1,87 @@
+"""Fixtures of the end-to-end and fault tests.
+
+    upstream     the mock upstream, one for all tests; `fresh_upstream` has counters of its own
+    heddle       starts a heddle with the settings given; stopped and judged at the test's end
+    server       one heddle for all tests that need nothing special of it
+    via          runs a test twice: through nginx, and over a direct FastCGI connection;
+                 via(heddle).ask(method, target, body, headers) asks that heddle
+    ask          asks the server, in both ways
+"""
+
+from contextlib import ExitStack
+
+import pytest
+
+from harness import programs
+from harness.heddle import Heddle
+from harness.mock import MockUpstream
+from harness.nginx import Nginx
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    report = (yield).get_result()
+    if report.failed:
+        report.sections.extend(programs.log_tails())
+
+
+@pytest.fixture(autouse=True)
+def forget_ended_programs():
+    programs.started[:] = [program for program in programs.started if program.running()]
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory):
+    with MockUpstream(tmp_path_factory.mktemp("upstream"), ports=4) as mock:
+        yield mock
+
+
+@pytest.fixture
+def fresh_upstream(tmp_path):
+    with MockUpstream(tmp_path) as mock:
+        yield mock
+
+
+@pytest.fixture
+def heddle(tmp_path):
+    with ExitStack() as stack:
+        def start(*arguments, name="heddle", **settings):
+            return stack.enter_context(Heddle(tmp_path, *arguments, name=name, **settings))
+        yield start
+
+
+@pytest.fixture(scope="session")
+def session_server(tmp_path_factory, upstream):
+    urls = [upstream.url(f"/{number}", delay=number, size=200) for number in range(3)]
+    with Heddle(tmp_path_factory.mktemp("server"), urls) as program:
+        yield program
+
+
+@pytest.fixture
+def server(session_server):
+    """The shared heddle, which no test may bring down."""
+    yield session_server
+    assert session_server.running(), "this test brought the shared heddle down"
+
+
+@pytest.fixture(scope="session")
+def session_nginx(tmp_path_factory, session_server):
+    with Nginx(session_server.address_for_nginx, tmp_path_factory.mktemp("nginx") / "nginx") as nginx:
+        yield nginx
+
+
+@pytest.fixture(params=["nginx", "fastcgi"])
+def via(request, tmp_path):
+    with ExitStack() as stack:
+        def client(program):
+            if request.param == "fastcgi":
+                return program
+            return stack.enter_context(Nginx(program.address_for_nginx, tmp_path / f"nginx-{program.pid}"))
+        client.name = request.param
+        yield client
+
+
+@pytest.fixture
+def ask(request, via, server):
+    client = request.getfixturevalue("session_nginx") if via.name == "nginx" else server
+    return client.ask

@@ -1,0 +1,147 @@
+"""No memory: whichever allocation fails, the request is answered or the connection closed, and it goes on."""
+
+import mmap
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import fastcgi, metrics
+from harness.build import SANITIZED
+from harness.fastcgi import Closed
+from harness.heddle import READY, Heddle
+from harness.wait import wait_until
+
+pytestmark = pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer brings its own malloc")
+
+FAN_OUT = "/concurrent_requests/"
+JSON = {"Content-Type": "application/json"}
+PLAN = struct.Struct("qqq")  # struct plan of failing_malloc.c
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    path = tmp_path_factory.mktemp("malloc") / "failing_malloc.so"
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-fno-builtin", "-shared", "-fPIC",
+                    "-o", path, Path(__file__).with_name("failing_malloc.c")], check=True)
+    return path
+
+
+class Plan:
+    """Which of the next allocations fail, in a program that `wrapper` starts."""
+
+    def __init__(self, library, path):
+        self.wrapper = ["env", f"LD_PRELOAD={library}", f"HEDDLE_FAILING_MALLOC={path}"]
+        path.write_bytes(PLAN.pack(-1, 0, 0))
+        with open(path, "r+b") as file:
+            self.shared = mmap.mmap(file.fileno(), PLAN.size)
+
+    def fail(self, skip, count=1):
+        """Let `skip` allocations succeed from now on, then `count` fail."""
+        self.shared[8:24] = struct.pack("qq", count, 0)
+        self.shared[0:8] = struct.pack("q", skip)
+
+    def end(self):
+        """Let nothing fail any more; returns how many did."""
+        self.shared[0:8] = struct.pack("q", -1)
+        return PLAN.unpack(self.shared[:])[2]
+
+
+@pytest.fixture
+def start(heddle, library, tmp_path):
+    """start(urls): (heddle, plan)"""
+    def start(*urls, **settings):
+        plan = Plan(library, tmp_path / "plan")
+        program = heddle(*urls, wrapper=plan.wrapper, client_timeout="2s", **settings)
+        assert program.ask("GET", "/health/live").status == 200  # all parts are there
+        return program, plan
+    return start
+
+
+REQUESTS = {
+    "fan-out": ("GET", FAN_OUT, None, {}),
+    "submit": ("POST", "/start_background_task/", b'{"message": "m", "duration": 0}', JSON),
+    "wrong JSON": ("POST", "/start_background_task/", b'{"message": ', JSON),
+    "list": ("GET", "/tasks", None, {}),
+    "metrics": ("GET", "/metrics", None, {}),
+    "unknown path": ("GET", "/nope", None, {}),
+}
+
+
+def ask_in_pieces(program, request):
+    """The reply, or None when the connection was closed instead. The request comes in two pieces, so that one
+    has to be kept; its answer may be missing, but must not be late for ever."""
+    data = fastcgi.http_request(*request)
+    with program.connect() as connection:
+        try:
+            connection.send(data[:40])
+            connection.send(data[40:])
+            return connection.read_reply()
+        except (Closed, BrokenPipeError, ConnectionResetError):
+            return None
+
+
+@pytest.mark.parametrize("count", [1, 1000000], ids=["one", "all"])
+@pytest.mark.parametrize("name", REQUESTS)
+def test_each_allocation_of_a_request_may_fail(start, upstream, name, count):
+    urls = [upstream.url(f"/{number}", type="text/html; charset=utf-16le", size=300) for number in range(3)]
+    program, plan = start([*urls, upstream.url(status=404), "http://host.invalid/"])
+    statuses, failures = [], 0
+    for skip in range(60):
+        plan.fail(skip, count)
+        reply = ask_in_pieces(program, REQUESTS[name])
+        failed = plan.end()
+        failures += failed
+        assert program.running(), f"it ended when allocation {skip} failed"
+        statuses.append(reply and reply.status)
+        if reply and reply.body:
+            reply.body.decode()
+        if not failed and skip > 10:
+            break
+    assert failures, "no allocation was reached"
+    assert {None, 500, 503, 200, 202, 400, 404} >= set(statuses), statuses
+    assert statuses[-1] not in (None, 500) or count > 1
+    reply = program.ask(*REQUESTS[name])
+    assert reply.status in (200, 202, 400, 404)
+
+
+def test_allocations_may_fail_under_load(start, upstream):
+    """Many requests at once, every few allocations one fails: nothing is left over, nothing hangs."""
+    program, plan = start([upstream.url(f"/{number}", delay=5) for number in range(5)])
+    for skip in range(100):
+        plan.fail(skip, 3)
+        connections = [program.connect() for _ in range(4)]
+        for connection in connections:
+            try:
+                connection.send(fastcgi.http_request("GET", FAN_OUT))
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        for connection in connections:
+            try:
+                connection.read_reply()
+            except Closed:
+                pass
+            connection.close()
+        plan.end()
+        assert program.running()
+    wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nothing in flight but the scrape")
+    assert program.ask("GET", FAN_OUT).status == 200
+
+
+def test_a_start_without_memory_fails_with_a_message(library, tmp_path):
+    for skip in range(200):
+        folder = tmp_path / str(skip)
+        folder.mkdir()
+        plan = Plan(library, folder / "plan")
+        plan.fail(skip)
+        program = Heddle(folder, wrapper=plan.wrapper, wait=False)
+        wait_until(lambda: not program.running() or READY in program.log(), "it serves or has given up")
+        if not program.running():
+            program.check_end(1)
+            assert program.log()
+            continue
+        program.stop()
+        if plan.end() == 0:
+            return
+    raise AssertionError("a start makes more allocations than were tried")
