@@ -97,7 +97,13 @@ asan tsan:
 
 asan: export ASAN_OPTIONS := detect_stack_use_after_return=1
 asan: export UBSAN_OPTIONS := print_stacktrace=1
-tsan: export TSAN_OPTIONS := suppressions=$(CURDIR)/tests/tsan.supp second_deadlock_stack=1
+tsan: export TSAN_OPTIONS := second_deadlock_stack=1
+
+# The parsers, FUZZ_SECONDS each, from the corpus in the tree.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@scripts/deps.sh build lint
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 lint:
 	@scripts/deps.sh lint

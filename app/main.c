@@ -72,8 +72,8 @@ static int run_docs(const char *topic)
         if (strcmp(docs[i].topic, topic) != 0)
             continue;
         docs[i].write(&out);
-        fwrite(out.data, 1, out.size, stdout);
-        return out.failed ? 1 : 0;
+        size_t written = fwrite(out.data, 1, out.size, stdout);
+        return out.failed || written != out.size || fflush(stdout) != 0 ? 1 : 0;
     }
     return usage_error("there are no docs about ", topic);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include "front/fcgi.h"
 #include "capacity.h"
 #include "tasks/metrics.h"
+
+#define LISTEN_TEXT_SIZE 160
 
 void serve_register_metrics(void)
 {
@@ -151,16 +154,23 @@ static void stop_parts(struct app *app)
     log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_unfinished", unfinished));
 }
 
-static const char *listen_text(const struct config *config)
+static void format_listen(const struct listen_address *address, char ret_text[LISTEN_TEXT_SIZE])
 {
-    return config->listen.kind == LISTEN_UNIX ? config->listen.path : config->listen.host;
+    if (getenv("LISTEN_FDS"))
+        snprintf(ret_text, LISTEN_TEXT_SIZE, "LISTEN_FDS");
+    else if (address->kind == LISTEN_UNIX)
+        snprintf(ret_text, LISTEN_TEXT_SIZE, "unix:%s", address->path);
+    else
+        snprintf(ret_text, LISTEN_TEXT_SIZE, "tcp:%s:%u", address->host, address->port);
 }
 
 int serve(const struct config *config)
 {
     struct app app = {.config = config};
     struct err err = {0};
+    char listen[LISTEN_TEXT_SIZE];
 
+    format_listen(&config->listen, listen); /* taking over LISTEN_FDS clears it */
     log_setup(config->log.level, config->log.format);
     thread_block_signals();
     serve_register_metrics();
@@ -170,8 +180,8 @@ int serve(const struct config *config)
         rc = start_parts(&app, &err);
     if (rc == 0) {
         atomic_store(&app.started, true);
-        log_info("heddle is ready", LOG_STR("version", HEDDLE_VERSION),
-                 LOG_STR("listen", listen_text(config)), LOG_UINT("pid", (uint64_t)getpid()));
+        log_info("heddle is ready", LOG_STR("version", HEDDLE_VERSION), LOG_STR("listen", listen),
+                 LOG_UINT("pid", (uint64_t)getpid()));
         int signal_number = wait_for_stop_signal();
         log_info("stopping", LOG_STR("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
     } else {

@@ -152,7 +152,7 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "5s",
         .min = 1,
         .max = 300 * SECOND_MS,
-        .help = "Longest time to look up the name, connect and agree on TLS.",
+        .help = "Longest time to connect and agree on TLS.",
         .reloadable = true,
     },
     {

@@ -341,6 +341,7 @@ static void follow(struct fetch *fetch, const char *url)
     }
     fetch_target_free(fetch->hop);
     fetch->hop = target;
+    fetch->status = 0;
     buf_done(&fetch->body);
     route_fetch(fetch);
 }

@@ -1,8 +1,8 @@
 /* A fetch worker: one thread that drives its shards from one epoll set.
  *
  * Time-outs are given to epoll_wait and not to a timerfd: setting that at each of libcurl's requests took a
- * third of all CPU.  What other threads want comes through three lists under one lock; whoever makes them
- * non-empty writes the eventfd, which is edge-triggered and never read. */
+ * third of all CPU.  What other threads want comes through three lists under one lock; who is the first
+ * since the worker last looked writes the eventfd, which is edge-triggered and never read. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -219,16 +219,6 @@ static void thread_loop(struct front *front)
     wake(front); /* pass the stop on to the next thread */
 }
 
-static void *thread_main(void *arg)
-{
-    self = arg;
-    thread_loop(self->front);
-    fcgi_feed_done(&self->feed);
-    free(self->scratch);
-    free(self);
-    return NULL;
-}
-
 static void free_thread(struct front_thread *thread)
 {
     if (!thread)
@@ -236,6 +226,14 @@ static void free_thread(struct front_thread *thread)
     fcgi_feed_done(&thread->feed);
     free(thread->scratch);
     free(thread);
+}
+
+static void *thread_main(void *arg)
+{
+    self = arg;
+    thread_loop(self->front);
+    free_thread(self);
+    return NULL;
 }
 
 static int start_thread(struct front *front, struct err *err)

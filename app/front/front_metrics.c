@@ -1,5 +1,6 @@
 #include "front/front_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define ROUTES_MAX 32
@@ -66,8 +67,9 @@ static size_t route_value_of(const char *path)
 
 void front_register_metrics(const struct route *routes, size_t count)
 {
+    assert(count < ROUTES_MAX);
     first_route = routes;
-    for (size_t i = 0; i < count && i < ROUTES_MAX - 1; i++)
+    for (size_t i = 0; i < count; i++)
         route_labels[i] = route_value_of(routes[i].path);
     for (size_t i = 0; i < ROW_COUNT; i++) {
         struct metric_label *label = &rows[i].labels[0];

@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -13,7 +15,7 @@
 #include "base/http.h"
 #include "base/json.h"
 
-/* Larger answers do not fit into a socket's buffer: a peer that does not read would block the thread. */
+/* Larger answers may not fit into a socket's buffer: a peer that does not read would block the thread. */
 #define DIRECT_ANSWER_MAX_BYTES (64 * 1024)
 
 #define PATH_MAX_BYTES 2048
@@ -111,7 +113,8 @@ static void reject(struct request *req)
     if (!is_stopping)
         front_count_rejected();
     request_add_header(req, "Retry-After", "1");
-    request_problem(req, 503, "%s", is_stopping ? "the server is stopping" : "too many requests are in flight");
+    request_problem(req, 503, "%s",
+                    is_stopping ? "the server is stopping" : "too many requests are in flight");
 }
 
 static void dispatch(struct request *req)
@@ -264,14 +267,31 @@ static void write_spooled(struct conn *conn, const struct iovec parts[ANSWER_PAR
     conn_write_spool(conn, fd, lseek(fd, 0, SEEK_END));
 }
 
+/* A small answer fits into the socket's buffer when the peer has taken all earlier ones: the write cannot block. */
+static bool can_write_at_once(const struct conn *conn, size_t size)
+{
+    int queued;
+
+    return size <= DIRECT_ANSWER_MAX_BYTES && ioctl(conn->fd, SIOCOUTQ, &queued) == 0 && queued == 0;
+}
+
 static void write_answer(struct conn *conn, const struct iovec parts[ANSWER_PARTS])
 {
-    if (parts[2].iov_len > DIRECT_ANSWER_MAX_BYTES) {
+    if (!can_write_at_once(conn, parts[2].iov_len)) {
         write_spooled(conn, parts);
         return;
     }
     request_end(&conn->req);
     conn_finish_answer(conn, fcgi_answer(&conn->req.fcgx, conn->fd, parts, ANSWER_PARTS));
+}
+
+static void log_answer(struct request *req, int status)
+{
+    if (log_enabled(LOG_LEVEL_DEBUG))
+        log_debug("request answered", LOG_STR("request", request_id(req)),
+                  LOG_STR("route", req->route ? req->route->path : "none"),
+                  LOG_UINT("status", (uint64_t)status),
+                  LOG_UINT("us", (clock_now_ns() - req->start_ns) / NS_PER_US));
 }
 
 void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
@@ -291,17 +311,18 @@ void request_reply(struct request *req, int status, const char *content_type, co
     bool peer_is_there = end_wait(conn);
 
     buf_done(&req->body);
-    if (!peer_is_there || req->headers.failed) {
-        front_count_request_gone(req);
-        fcgi_discard(&req->fcgx);
-        buf_done(&req->headers);
-        conn_close(conn, CLOSE_PEER);
-        return;
-    }
-    front_count_request(req, status);
-    struct buf headers = req->headers;
+    struct buf headers = req->headers; /* the next request may begin before this call ends */
     req->headers = (struct buf)BUF_INIT(REQUEST_HEADER_MAX_BYTES);
-    write_answer(conn, parts);
+    if (peer_is_there && !headers.failed) {
+        front_count_request(req, status);
+        log_answer(req, status);
+        write_answer(conn, parts);
+    } else {
+        if (!peer_is_there)
+            front_count_request_gone(req);
+        fcgi_discard(&req->fcgx);
+        conn_close(conn, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+    }
     buf_done(&headers);
 }
 

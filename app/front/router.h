@@ -1,6 +1,6 @@
 /* router.h - the table of routes, and which row a request means.
  *
- * Threads: a router is made before threads start, then read-only. */
+ * Threads: the table is read-only. */
 #pragma once
 
 #include "base/common.h"

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/thread.h"
@@ -64,6 +65,7 @@ static void end_unstarted_locked(struct gather *gather)
     while (gather->started_count < gather->options.count) {
         struct fetch *part = &gather->parts[gather->started_count++];
         part->reason = FETCH_CANCELLED;
+        snprintf(part->error, sizeof(part->error), "cancelled before it began");
         gather->ended[gather->ended_count++] = part;
     }
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,7 +27,19 @@ static bool is_duration(const json_t *duration)
     return json_is_number(duration) && isfinite(seconds) && seconds >= 0 && seconds <= DURATION_MAX_SECONDS;
 }
 
-static int check(const json_t *payload, struct task_problem *ret)
+/* What nobody reads is not kept: a payload takes no more room than the limits of its members allow. */
+static void drop_other_members(json_t *payload)
+{
+    const char *name;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(payload, next, name,
+                             value) if (strcmp(name, "message") != 0 && strcmp(name, "duration") != 0)
+        json_object_del(payload, name);
+}
+
+static int check(json_t *payload, struct task_problem *ret)
 {
     const json_t *message = json_object_get(payload, "message");
     const json_t *duration = json_object_get(payload, "duration");
@@ -41,6 +54,7 @@ static int check(const json_t *payload, struct task_problem *ret)
     if (!is_duration(duration))
         return report(ret, TASK_PROBLEM_INVALID, "duration",
                       "duration must be a finite number of seconds from 0 to 86400");
+    drop_other_members(payload);
     return 0;
 }
 

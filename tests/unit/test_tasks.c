@@ -225,7 +225,7 @@ static enum task_step step_naps(struct task_run *run)
     return step_ok(run);
 }
 
-static int check_nothing(const json_t *payload, struct task_problem *ret)
+static int check_nothing(json_t *payload, struct task_problem *ret)
 {
     (void)payload;
     (void)ret;
