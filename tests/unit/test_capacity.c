@@ -1,0 +1,101 @@
+/* How many requests the descriptor limit allows: in a child, whose limit cannot be raised again. */
+#include "harness.h"
+
+#include <sys/resource.h>
+
+#include "capacity.h"
+
+static const struct row {
+    unsigned limit; /* hard, on descriptors */
+    unsigned urls;
+    unsigned max_concurrency;
+    unsigned max_in_flight; /* asked for */
+    int rc;
+    unsigned expected;
+} rows[] = {
+    {1024, 0, 0, 0, 0, 768},                                 /* only the connection itself */
+    {1024, 7, 0, 0, 0, 96},                                  /* 768 / (1 + 7) */
+    {1024, 7, 3, 0, 0, 192},                                 /* 768 / (1 + 3) */
+    {1024, 2, 3, 0, 0, 256},                                 /* never more than there are */
+    {1024, 10, 1, 0, 0, 384},       {1024, 7, 0, 96, 0, 96}, /* just enough */
+    {1024, 7, 0, 97, -ERANGE, 0},   {1024, 7, 0, 1, 0, 1},
+    {1024, 1000, 0, 0, -ERANGE, 0}, /* not one request */
+    {1024, 767, 0, 0, 0, 1},        {1024, 768, 0, 0, -ERANGE, 0},
+    {256, 0, 0, 0, -ERANGE, 0},     {100, 0, 0, 0, -ERANGE, 0},
+    {257, 0, 0, 0, 0, 1},
+};
+
+/* 0 when the row holds, or the number of the check that failed. */
+static int check_row(const struct row *row)
+{
+    struct rlimit limit = {.rlim_cur = row->limit / 2, .rlim_max = row->limit};
+    struct config config = {.max_in_flight = row->max_in_flight};
+    struct err err = {0};
+    unsigned max_in_flight = 77;
+
+    config.concurrent_requests.urls.count = row->urls;
+    config.concurrent_requests.max_concurrency = row->max_concurrency;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1;
+    if (capacity_apply(&config, &max_in_flight, &err) != row->rc)
+        return 2;
+    if (row->rc == 0 && max_in_flight != row->expected)
+        return 3;
+    if (row->rc != 0 && (max_in_flight != 77 || err.code != row->rc || err.text[0] == '\0'))
+        return 4;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur == row->limit ? 0 : 5; /* raised to the hard limit in any case */
+}
+
+static void the_limit_is_shared_out_among_requests(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int status = -1;
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(check_row(&rows[i]));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (status != 0)
+            fail_msg("row %zu failed at check %d", i, WEXITSTATUS(status));
+    }
+}
+
+static void the_error_says_what_to_do(void **state)
+{
+    struct config config = {.max_in_flight = UINT32_MAX};
+    struct rlimit limit;
+    struct err err = {0};
+    unsigned max_in_flight;
+    (void)state;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    config.concurrent_requests.urls.count = 1000;
+    if (capacity_apply(&config, &max_in_flight, &err) == 0)
+        skip(); /* a limit of millions of millions */
+    assert_non_null(strstr(err.text, "max_in_flight"));
+    assert_non_null(strstr(err.text, "ulimit -Hn"));
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void by_itself_it_does_not_go_beyond_what_is_sensible(void **state)
+{
+    struct config config = {0};
+    unsigned max_in_flight = 0;
+    (void)state;
+
+    assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
+    assert_in_range(max_in_flight, 1, 4096);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_limit_is_shared_out_among_requests),
+        cmocka_unit_test(the_error_says_what_to_do),
+        cmocka_unit_test(by_itself_it_does_not_go_beyond_what_is_sensible),
+    };
+
+    return cmocka_run_group_tests_name("capacity", tests, NULL, NULL);
+}

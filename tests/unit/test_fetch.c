@@ -1,0 +1,842 @@
+/* The fetch pool against the mock upstream: how each fetch ends, cancels, stop, shards, names. */
+#include "fake_names.h"
+
+#include <arpa/inet.h>
+
+#include "base/log.h"
+#include "fetch/fetch_int.h"
+
+static struct mock mock;
+static bool has_mock;
+
+#define NEED_MOCK()                                                                                          \
+    do {                                                                                                     \
+        (void)state;                                                                                         \
+        if (!has_mock)                                                                                       \
+            skip();                                                                                          \
+    } while (0)
+
+/* ---- a pool, and fetches that count their ends ---- */
+
+struct probe {
+    struct fetch fetch;
+    struct fetch_target *target;
+    atomic_uint done;
+    void (*then)(struct probe *probe); /* on the worker, when it has ended; may be NULL */
+    unsigned shard_count;              /* of its worker, then */
+    unsigned idle_count;
+    unsigned origin_count;
+};
+
+static atomic_uint done_count;
+
+struct pool {
+    struct config *config;
+    struct fetch_pool *pool;
+    unsigned descriptors;
+};
+
+static struct pool pool_start(const char *yaml)
+{
+    struct pool pool = {.config = config_of(yaml), .descriptors = count_descriptors()};
+    struct err err = {0};
+
+    atomic_store(&done_count, 0);
+    atomic_store(&names_asked, 0);
+    atomic_store(&names_held, 0);
+    names_open(false);
+    if (fetch_pool_create(pool.config, &pool.pool, &err) < 0 || fetch_pool_start(pool.pool, &err) < 0)
+        fail_msg("%s", err.text);
+    return pool;
+}
+
+static void pool_end(struct pool *pool)
+{
+    fetch_pool_stop(pool->pool);
+    fetch_pool_free(pool->pool);
+    config_free(pool->config);
+    assert_int_equal(count_descriptors(), pool->descriptors);
+}
+
+static void on_done(struct fetch *fetch)
+{
+    struct probe *probe = container_of(fetch, struct probe, fetch);
+
+    if (probe->then)
+        probe->then(probe);
+    atomic_fetch_add(&probe->done, 1);
+    atomic_fetch_add(&done_count, 1);
+}
+
+static void probe_init(struct probe *probe, const char *url)
+{
+    struct err err = {0};
+
+    *probe = (struct probe){0};
+    if (fetch_target_create(url, &probe->target, &err) < 0)
+        fail_msg("%s: %s", url, err.text);
+    probe->fetch.target = probe->target;
+    probe->fetch.keep_max_bytes = 100;
+    probe->fetch.done = on_done;
+}
+
+static void probe_init_at(struct probe *probe, const char *host, const char *path)
+{
+    char url[512];
+
+    snprintf(url, sizeof(url), "http://%s:%u%s", host, mock.port, path);
+    probe_init(probe, url);
+}
+
+static void probe_done(struct probe *probe)
+{
+    assert_int_equal(atomic_load(&probe->done), 1);
+    fetch_done(&probe->fetch);
+    fetch_target_free(probe->target);
+}
+
+static void submit(struct pool *pool, struct probe *probe)
+{
+    struct fetch *fetch = &probe->fetch;
+
+    fetch_submit(pool->pool, &fetch, 1);
+}
+
+static void run(struct pool *pool, struct probe *probe)
+{
+    submit(pool, probe);
+    wait_for_count(&probe->done, 1);
+}
+
+static struct probe *probes_at(size_t count, const char *host, const char *path)
+{
+    struct probe *probes = calloc(count, sizeof(*probes));
+
+    assert_non_null(probes);
+    for (size_t i = 0; i < count; i++)
+        probe_init_at(&probes[i], host, path);
+    return probes;
+}
+
+static void submit_all(struct pool *pool, struct probe *probes, size_t count)
+{
+    struct fetch **fetches = calloc(count, sizeof(*fetches));
+
+    assert_non_null(fetches);
+    for (size_t i = 0; i < count; i++)
+        fetches[i] = &probes[i].fetch;
+    fetch_submit(pool->pool, fetches, count);
+    free(fetches);
+}
+
+static void free_probes(struct probe *probes, size_t count, enum fetch_reason reason)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(probes[i].fetch.reason, reason);
+        probe_done(&probes[i]);
+    }
+    free(probes);
+}
+
+/* ---- outcomes ---- */
+
+#define ANY_STATUS (-1)
+
+static void assert_outcome(struct pool *pool, struct probe *probe, enum fetch_reason reason, int status)
+{
+    run(pool, probe);
+    if (probe->fetch.reason != reason || (status != ANY_STATUS && probe->fetch.status != status))
+        fail_msg("%s: %s, status %d: %s", fetch_target_url(probe->target),
+                 fetch_reason_names[probe->fetch.reason], probe->fetch.status, probe->fetch.error);
+    assert_true((probe->fetch.error[0] == '\0') == (reason == FETCH_OK));
+    assert_true(reason == FETCH_OK || probe->fetch.body.size == 0);
+    assert_true(probe->fetch.elapsed_ns > 0);
+    probe_done(probe);
+}
+
+static void each_way_to_end_has_its_reason(void **state)
+{
+    static const struct {
+        const char *path;
+        enum fetch_reason reason;
+        int status;
+    } rows[] = {
+        {"/?size=10", FETCH_OK, 200},
+        {"/?size=0", FETCH_OK, 200},
+        {"/?status=204", FETCH_OK, 204},
+        {"/?size=1000&chunked=1", FETCH_OK, 200},
+        {"/?size=1000&gzip=1", FETCH_OK, 200},
+        {"/?status=404", FETCH_HTTP_STATUS, 404},
+        {"/?status=503&size=10", FETCH_HTTP_STATUS, 503},
+        {"/?stall=1", FETCH_TIMEOUT, 0},
+        {"/?size=1000&drip=10", FETCH_TIMEOUT, ANY_STATUS},
+        {"/?size=65537", FETCH_TOO_LARGE, 200},
+        {"/?size=65537&chunked=1", FETCH_TOO_LARGE, 200},
+        {"/?size=1000000&gzip=1", FETCH_TOO_LARGE, 200},
+        {"/?size=65536", FETCH_OK, 200},
+        {"/?garbage=1", FETCH_PROTOCOL, 0},
+        {"/?hangup=before", FETCH_PROTOCOL, 0},
+        {"/?hangup=body&size=100", FETCH_PROTOCOL, 200},
+        {"/?size=10&length=20", FETCH_PROTOCOL, 200},
+        {"/?badchunk=1&chunked=1&size=100", FETCH_PROTOCOL, 200},
+        {"/?reset=1", FETCH_PROTOCOL, 0},
+        {"/?redirect=4", FETCH_PROTOCOL, 302},
+        {"/?redirect_to=ftp%3A%2F%2F127.0.0.1%2F", FETCH_PROTOCOL, 302},
+    };
+    NEED_MOCK();
+    struct pool pool =
+        pool_start("fetch: {workers: 1, timeout: 500ms, max_response: 64KiB, max_redirects: 3}");
+    struct probe probe;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        probe_init_at(&probe, "127.0.0.1", rows[i].path);
+        assert_outcome(&pool, &probe, rows[i].reason, rows[i].status);
+    }
+    pool_end(&pool);
+}
+
+static void an_answer_cut_in_its_head_is_a_protocol_error(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?hangup=header&size=100");
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_PROTOCOL);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+static unsigned unused_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void hosts_that_cannot_be_reached_have_their_reasons(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+    char url[64];
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", unused_port());
+    probe_init(&probe, url);
+    assert_outcome(&pool, &probe, FETCH_CONNECT, 0);
+    probe_init(&probe, "http://gone.test/");
+    assert_outcome(&pool, &probe, FETCH_DNS, 0);
+    probe_init(&probe, "http://host.invalid/");
+    assert_outcome(&pool, &probe, FETCH_DNS, 0);
+    pool_end(&pool);
+}
+
+static void *say_no_main(void *arg)
+{
+    int fd = accept(*(int *)arg, NULL, NULL);
+    char byte;
+
+    assert_int_equal(write(fd, "This is no TLS.\n", 16), 16);
+    while (read(fd, &byte, 1) == 1)
+        continue;
+    close(fd);
+    return NULL;
+}
+
+static void a_host_that_does_not_speak_tls_has_its_reason(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct probe probe;
+    pthread_t thread;
+    char url[64];
+    (void)state;
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    start(&thread, say_no_main, &fd);
+    snprintf(url, sizeof(url), "https://127.0.0.1:%u/", ntohs(address.sin_port));
+    probe_init(&probe, url);
+    assert_outcome(&pool, &probe, FETCH_TLS, 0);
+    thread_join(thread);
+    close(fd);
+    pool.descriptors--;
+    pool_end(&pool);
+}
+
+static void every_code_of_libcurl_has_a_reason_that_is_an_error(void **state)
+{
+    (void)state;
+    for (int code = CURLE_OK + 1; code < CURL_LAST; code++)
+        assert_true(outcome_reason((CURLcode)code) > FETCH_HTTP_STATUS);
+    for (size_t i = 0; i < FETCH_REASON_COUNT; i++)
+        assert_non_null(fetch_reason_names[i]);
+}
+
+static void a_body_is_kept_up_to_what_was_asked_for(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?body=0123456789&type=text%2Fplain%3B%20charset%3DISO-8859-1");
+    probe.fetch.keep_max_bytes = 4;
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.body.size, 4);
+    assert_memory_equal(probe.fetch.body.data, "0123", 4);
+    assert_false(probe.fetch.body_is_whole);
+    assert_int_equal(strcasecmp(probe.fetch.charset, "ISO-8859-1"), 0);
+    probe_done(&probe);
+    probe_init_at(&probe, "127.0.0.1", "/?body=0123456789&gzip=1");
+    probe.fetch.keep_max_bytes = 10;
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.body.size, 10);
+    assert_true(probe.fetch.body_is_whole);
+    probe_done(&probe);
+    probe_init_at(&probe, "127.0.0.1", "/?size=5000");
+    probe.fetch.keep_max_bytes = 0;
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_OK);
+    assert_int_equal(probe.fetch.received_bytes, 5000);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+static void targets_that_are_not_http_are_refused(void **state)
+{
+    static const char *const urls[] = {
+        "",        "/path",      "127.0.0.1",    "ftp://host/",     "file:///etc/passwd",
+        "http://", "mailto:a@b", "http://h:0x/", "http://h:99999/", "http://a b/"};
+    struct fetch_target *target;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct err err = {0};
+        if (fetch_target_create(urls[i], &target, &err) >= 0)
+            fail_msg("\"%s\" is taken", urls[i]);
+        assert_true(err.text[0] != '\0');
+    }
+}
+
+/* ---- redirects ---- */
+
+static void redirects_are_followed(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, max_redirects: 3}");
+    struct probe probe;
+    char path[256];
+
+    probe_init_at(&probe, "127.0.0.1", "/?redirect=3&body=there");
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.status, 200);
+    assert_int_equal(probe.fetch.redirects, 3);
+    assert_int_equal(probe.fetch.body.size, 5);
+    assert_memory_equal(probe.fetch.body.data, "there", 5);
+    assert_null(probe.fetch.hop);
+    probe_done(&probe);
+
+    /* To another host, whose name has to be looked up. */
+    snprintf(path, sizeof(path), "/?redirect_to=http%%3A%%2F%%2Fonce.test%%3A%u%%2F%%3Fbody%%3Dhere",
+             mock.port);
+    probe_init_at(&probe, "127.0.0.1", path);
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_OK);
+    assert_memory_equal(probe.fetch.body.data, "here", 4);
+    assert_int_equal(atomic_load(&names_asked), 1);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+static void without_redirects_the_redirect_is_the_answer(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, max_redirects: 0}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?redirect=1");
+    assert_outcome(&pool, &probe, FETCH_OK, 302);
+    pool_end(&pool);
+}
+
+static void redirects_do_not_start_the_time_anew(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 300ms, max_redirects: 50}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?redirect=40&delay=50");
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_TIMEOUT);
+    assert_true(probe.fetch.redirects >= 1);
+    assert_true(probe.fetch.redirects < 20);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+/* ---- cancels ---- */
+
+static void a_fetch_cancelled_at_once_ends(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    for (int round = 0; round < 200; round++) {
+        struct probe probe;
+        probe_init_at(&probe, "127.0.0.1", "/?stall=1");
+        submit(&pool, &probe);
+        fetch_cancel(&probe.fetch);
+        fetch_cancel(&probe.fetch);
+        wait_for_count(&probe.done, 1);
+        assert_int_equal(probe.fetch.reason, FETCH_CANCELLED);
+        assert_true(probe.fetch.error[0] != '\0');
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+/* `first` has been answered, so `second`, which came before it, is with the upstream. */
+static void a_fetch_cancelled_while_it_runs_ends(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe first;
+    struct probe second;
+
+    probe_init_at(&second, "127.0.0.1", "/?size=100000&drip=100");
+    submit(&pool, &second);
+    probe_init_at(&first, "127.0.0.1", "/");
+    run(&pool, &first);
+    fetch_cancel(&second.fetch);
+    wait_for_count(&second.done, 1);
+    assert_int_equal(second.fetch.reason, FETCH_CANCELLED);
+    assert_int_equal(second.fetch.body.size, 0);
+    probe_done(&first);
+    probe_done(&second);
+    pool_end(&pool);
+}
+
+static void a_cancel_after_the_end_changes_nothing(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+    struct probe next;
+
+    probe_init_at(&probe, "127.0.0.1", "/?body=whole");
+    run(&pool, &probe);
+    fetch_cancel(&probe.fetch);
+    probe_init_at(&next, "127.0.0.1", "/");
+    run(&pool, &next);
+    assert_int_equal(probe.fetch.reason, FETCH_OK);
+    assert_int_equal(probe.fetch.body.size, 5);
+    probe_done(&probe);
+    probe_done(&next);
+    pool_end(&pool);
+}
+
+#define SUBMITTERS 4
+#define EACH       250
+
+struct submitter {
+    struct pool *pool;
+    struct probe *probes;
+    bool cancels;
+};
+
+static void *submitter_main(void *arg)
+{
+    struct submitter *submitter = arg;
+
+    for (size_t i = 0; i < EACH; i++) {
+        submit(submitter->pool, &submitter->probes[i]);
+        if (submitter->cancels && i % 2)
+            fetch_cancel(&submitter->probes[i / 2].fetch);
+    }
+    return NULL;
+}
+
+static void run_submitters(bool cancels)
+{
+    struct pool pool = pool_start("fetch: {workers: 2}");
+    struct submitter submitters[SUBMITTERS];
+    pthread_t threads[SUBMITTERS];
+
+    for (size_t i = 0; i < SUBMITTERS; i++) {
+        submitters[i] = (struct submitter){&pool, probes_at(EACH, "127.0.0.1", "/?size=20&delay=1"), cancels};
+        start(&threads[i], submitter_main, &submitters[i]);
+    }
+    for (size_t i = 0; i < SUBMITTERS; i++)
+        thread_join(threads[i]);
+    wait_for_count(&done_count, SUBMITTERS * EACH);
+    pool_end(&pool);
+    for (size_t i = 0; i < SUBMITTERS; i++) {
+        for (size_t j = 0; j < EACH; j++) {
+            enum fetch_reason reason = submitters[i].probes[j].fetch.reason;
+            assert_true(reason == FETCH_OK || (cancels && reason == FETCH_CANCELLED));
+            probe_done(&submitters[i].probes[j]);
+        }
+        free(submitters[i].probes);
+    }
+}
+
+static void fetches_of_several_threads_end_once_each(void **state)
+{
+    NEED_MOCK();
+    run_submitters(false);
+}
+
+static void cancels_of_several_threads_end_each_fetch_once(void **state)
+{
+    NEED_MOCK();
+    run_submitters(true);
+}
+
+/* ---- stop ---- */
+
+/* The workers must not wait for a name, and the resolver may. */
+static void *open_names_when_all_is_done_main(void *arg)
+{
+    wait_for_count(&done_count, 310);
+    names_open(true);
+    return arg;
+}
+
+static void stop_cancels_what_is_left(void **state)
+{
+    pthread_t thread;
+    NEED_MOCK();
+    for (int round = 0; round < 5; round++) {
+        struct pool pool = pool_start("fetch: {workers: 2, timeout: 1m}");
+        struct probe *running = probes_at(300, "127.0.0.1", "/?stall=1");
+        struct probe *waiting = probes_at(10, "slow.test", "/");
+        submit_all(&pool, running, 300);
+        submit_all(&pool, waiting, 10);
+        wait_for_count(&names_held, 1);
+        start(&thread, open_names_when_all_is_done_main, NULL);
+        fetch_pool_stop(pool.pool);
+        assert_int_equal(atomic_load(&done_count), 310);
+        thread_join(thread);
+        pool_end(&pool);
+        free_probes(running, 300, FETCH_CANCELLED);
+        free_probes(waiting, 10, FETCH_CANCELLED);
+    }
+}
+
+static void starts_and_stops_without_a_fetch(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct pool pool = pool_start("fetch: {workers: 3}");
+        pool_end(&pool);
+    }
+}
+
+static void a_pool_that_was_never_started_can_be_freed(void **state)
+{
+    struct config *config = config_of("fetch: {workers: 2}");
+    struct fetch_pool *pool;
+    (void)state;
+
+    assert_int_equal(fetch_pool_create(config, &pool, NULL), 0);
+    fetch_pool_stop(pool);
+    fetch_pool_free(pool);
+    config_free(config);
+}
+
+/* ---- shards and trimming: looked at on the worker, when a fetch ends ---- */
+
+static void look(struct probe *probe)
+{
+    struct fetch_worker *worker = probe->fetch.worker;
+
+    probe->shard_count = worker->shard_count;
+    probe->idle_count = worker->idle_count;
+    probe->origin_count = HASH_COUNT(worker->origins);
+}
+
+static void more_fetches_to_an_origin_open_more_shards(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    size_t count = 5 * SHARD_ORIGIN_MAX;
+    struct probe *probes = probes_at(count, "127.0.0.1", "/?delay=200");
+
+    for (size_t i = 0; i < count; i++)
+        probes[i].then = look;
+    submit_all(&pool, probes, count);
+    wait_for_count(&done_count, (unsigned)count);
+    assert_in_range(probes[0].shard_count, 5, 7); /* a few end before the last has begun on a busy machine */
+    unsigned shard_count = probes[0].shard_count;
+    free_probes(probes, count, FETCH_OK);
+    /* They are used again and not opened again. */
+    probes = probes_at(count, "127.0.0.1", "/?delay=50");
+    for (size_t i = 0; i < count; i++)
+        probes[i].then = look;
+    submit_all(&pool, probes, count);
+    wait_for_count(&done_count, 2 * (unsigned)count);
+    assert_int_equal(probes[0].shard_count, shard_count);
+    free_probes(probes, count, FETCH_OK);
+    pool_end(&pool);
+}
+
+static void trim_twice(struct probe *probe)
+{
+    struct fetch_worker *worker = probe->fetch.worker;
+
+    transfer_trim_idle(worker);
+    transfer_trim_idle(worker);
+    route_trim_origins(worker);
+    route_trim_origins(worker);
+    look(probe);
+}
+
+static void what_is_not_used_any_more_is_trimmed(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe *probes = probes_at(50, "127.0.0.1", "/?delay=50");
+    struct probe before;
+    struct probe after;
+
+    submit_all(&pool, probes, 50);
+    wait_for_count(&done_count, 50);
+    probe_init_at(&before, "once.test", "/"); /* which has waited for its address */
+    before.then = look;
+    run(&pool, &before);
+    assert_in_range(before.idle_count, 40, 51);
+    assert_int_equal(before.origin_count, 2);
+    probe_init_at(&after, "127.0.0.1", "/");
+    after.then = trim_twice;
+    run(&pool, &after);
+    assert_in_range(after.idle_count, 0, 1);
+    assert_int_equal(after.origin_count, 0);
+    probe_done(&before);
+    probe_init_at(&before, "127.0.0.1", "/"); /* and goes on */
+    assert_outcome(&pool, &before, FETCH_OK, 200);
+    probe_done(&after);
+    free_probes(probes, 50, FETCH_OK);
+    pool_end(&pool);
+}
+
+/* ---- names ---- */
+
+static void a_name_is_looked_up_once(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe *probes = probes_at(200, "once.test", "/?delay=20");
+
+    submit_all(&pool, probes, 200);
+    wait_for_count(&done_count, 200);
+    free_probes(probes, 200, FETCH_OK);
+    probes = probes_at(200, "once.test", "/");
+    submit_all(&pool, probes, 200);
+    wait_for_count(&done_count, 400);
+    free_probes(probes, 200, FETCH_OK);
+    assert_int_equal(atomic_load(&names_asked), 1);
+    pool_end(&pool);
+}
+
+static void a_name_of_this_machine_is_found(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    probe_init_at(&probe, "localhost", "/");
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
+    pool_end(&pool);
+}
+
+static void a_failed_look_up_is_not_repeated_at_once(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe *probes = probes_at(100, "gone.test", "/");
+
+    for (size_t i = 0; i < 100; i++)
+        run(&pool, &probes[i]);
+    assert_true(atomic_load(&names_asked) < 50);
+    free_probes(probes, 100, FETCH_DNS);
+    pool_end(&pool);
+}
+
+static void an_address_is_looked_up_again_when_it_is_old(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, dns_ttl: 0s}");
+
+    for (unsigned round = 1; round <= 3; round++) {
+        struct probe probe;
+        probe_init_at(&probe, "once.test", "/?close=1");
+        run(&pool, &probe);
+        assert_int_equal(probe.fetch.reason, FETCH_OK);
+        wait_for_count(&names_asked, round); /* the old address served meanwhile */
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+static void a_fetch_that_waits_for_its_address_is_cancelled(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 1m}");
+    struct probe probes[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        probe_init_at(&probes[i], "slow.test", "/?body=x");
+        submit(&pool, &probes[i]);
+    }
+    wait_for_count(&names_held, 1);
+    fetch_cancel(&probes[0].fetch);
+    wait_for_count(&probes[0].done, 1);
+    assert_int_equal(probes[0].fetch.reason, FETCH_CANCELLED);
+    names_open(true);
+    wait_for_count(&probes[1].done, 1);
+    assert_int_equal(probes[1].fetch.reason, FETCH_OK);
+    probe_done(&probes[0]);
+    probe_done(&probes[1]);
+    pool_end(&pool);
+}
+
+static void a_fetch_does_not_wait_for_its_address_for_ever(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 100ms}");
+    struct probe probe;
+
+    probe_init_at(&probe, "slow.test", "/");
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_TIMEOUT);
+    names_open(true);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+static struct pool *nested_pool;
+static struct probe nested;
+
+static void submit_and_cancel(struct probe *probe)
+{
+    (void)probe;
+    submit(nested_pool, &nested);
+    fetch_cancel(&nested.fetch);
+}
+
+/* A fetch that is cancelled before libcurl has seen it must not keep the address from the shard: libcurl
+ * would look the name up by itself. */
+static void a_cancelled_fetch_does_not_take_the_address_with_it(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 1m}");
+    struct probe *running = probes_at(SHARD_ORIGIN_MAX, "once.test", "/?stall=1");
+    struct probe trigger;
+    struct probe last;
+
+    nested_pool = &pool;
+    submit_all(&pool, running, SHARD_ORIGIN_MAX);
+    probe_init_at(&nested, "once.test", "/");
+    probe_init_at(&trigger, "127.0.0.1", "/?delay=20");
+    trigger.then = submit_and_cancel;
+    run(&pool, &trigger);
+    wait_for_count(&nested.done, 1);
+    probe_init_at(&last, "once.test", "/");
+    run(&pool, &last);
+    assert_int_equal(last.fetch.reason, FETCH_OK);
+    fetch_pool_stop(pool.pool);
+    assert_int_equal(atomic_load(&names_asked), 1);
+    probe_done(&trigger);
+    probe_done(&nested);
+    probe_done(&last);
+    pool_end(&pool);
+    free_probes(running, SHARD_ORIGIN_MAX, FETCH_CANCELLED);
+}
+
+/* Nothing of it may be left among the cancels. */
+static void a_fetch_that_ends_before_its_cancel_is_seen_ends_once(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    nested_pool = &pool;
+    for (int round = 0; round < 3; round++) {
+        probe_init(&probe, "http://gone.test/"); /* the next one is refused without asking */
+        run(&pool, &probe);
+        probe_done(&probe);
+        probe_init(&nested, "http://gone.test/");
+        probe_init_at(&probe, "127.0.0.1", "/");
+        probe.then = submit_and_cancel;
+        run(&pool, &probe);
+        wait_for_count(&nested.done, 1);
+        probe_done(&probe);
+        probe_init_at(&probe, "127.0.0.1", "/");
+        assert_outcome(&pool, &probe, FETCH_OK, 200);
+        probe_done(&nested);
+    }
+    pool_end(&pool);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    metrics_register(fetch_metrics, fetch_metrics_count);
+    has_mock = mock_start(&mock);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    mock_stop(&mock);
+    curl_global_cleanup();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_way_to_end_has_its_reason),
+        cmocka_unit_test(an_answer_cut_in_its_head_is_a_protocol_error),
+        cmocka_unit_test(hosts_that_cannot_be_reached_have_their_reasons),
+        cmocka_unit_test(a_host_that_does_not_speak_tls_has_its_reason),
+        cmocka_unit_test(every_code_of_libcurl_has_a_reason_that_is_an_error),
+        cmocka_unit_test(a_body_is_kept_up_to_what_was_asked_for),
+        cmocka_unit_test(targets_that_are_not_http_are_refused),
+        cmocka_unit_test(redirects_are_followed),
+        cmocka_unit_test(without_redirects_the_redirect_is_the_answer),
+        cmocka_unit_test(redirects_do_not_start_the_time_anew),
+        cmocka_unit_test(a_fetch_cancelled_at_once_ends),
+        cmocka_unit_test(a_fetch_cancelled_while_it_runs_ends),
+        cmocka_unit_test(a_cancel_after_the_end_changes_nothing),
+        cmocka_unit_test(fetches_of_several_threads_end_once_each),
+        cmocka_unit_test(cancels_of_several_threads_end_each_fetch_once),
+        cmocka_unit_test(stop_cancels_what_is_left),
+        cmocka_unit_test(starts_and_stops_without_a_fetch),
+        cmocka_unit_test(a_pool_that_was_never_started_can_be_freed),
+        cmocka_unit_test(more_fetches_to_an_origin_open_more_shards),
+        cmocka_unit_test(what_is_not_used_any_more_is_trimmed),
+        cmocka_unit_test(a_name_is_looked_up_once),
+        cmocka_unit_test(a_name_of_this_machine_is_found),
+        cmocka_unit_test(a_failed_look_up_is_not_repeated_at_once),
+        cmocka_unit_test(an_address_is_looked_up_again_when_it_is_old),
+        cmocka_unit_test(a_fetch_that_waits_for_its_address_is_cancelled),
+        cmocka_unit_test(a_fetch_does_not_wait_for_its_address_for_ever),
+        cmocka_unit_test(a_fetch_that_ends_before_its_cancel_is_seen_ends_once),
+        cmocka_unit_test(a_cancelled_fetch_does_not_take_the_address_with_it),
+    };
+
+    return cmocka_run_group_tests_name("fetch", tests, set_up, tear_down);
+}
