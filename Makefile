@@ -85,7 +85,7 @@ test:
 	@scripts/tally.sh $(MAKE) --no-print-directory unit e2e
 
 unit: programs $(UNIT_BIN)
-	@set -e; for test in $(UNIT_BIN); do echo "$$test"; $$test 2>&1; done
+	@set -e; for test in $(UNIT_BIN); do echo "$$test"; MOCK_UPSTREAM=$(BUILD)/mock-upstream $$test 2>&1; done
 
 # Real nginx, the mock upstream, faults: against the programs of this MODE.
 e2e: programs
