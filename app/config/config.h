@@ -42,7 +42,7 @@ struct config_list {
 struct config {
     struct listen_address listen;
     unsigned socket_mode;
-    unsigned request_threads; /* 0: cores, at least 4 */
+    unsigned request_threads; /* 0: cores, at least 2 */
     unsigned max_in_flight;   /* 0: as the descriptor limit allows, at most 4096 */
     unsigned max_connections;
     uint64_t shutdown_timeout_ms;

@@ -45,7 +45,7 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .max = 256,
         .help =
             "Threads that read requests and write answers. None of them waits for an upstream. 0: one for "
-            "each core, at least 4.",
+            "each core, at least 2.",
     },
     {
         .key = "max_in_flight",

@@ -303,7 +303,7 @@ int front_create(const struct front_options *options, struct listener *listener,
 
 static unsigned wanted_threads(const struct config *config)
 {
-    return config->request_threads ? config->request_threads : MAX(thread_cpu_count(), 4u);
+    return config->request_threads ? config->request_threads : MAX(thread_cpu_count(), 2u);
 }
 
 int front_start(struct front *front, struct err *err)
