@@ -384,6 +384,17 @@ def test_peers_that_do_not_read_their_answers_do_not_hold_up_the_end(big_answers
         peer.close()
 
 
+def test_peers_that_send_many_requests_and_read_nothing_hold_nobody_up(heddle):
+    program = heddle(client_timeout="60s", request_threads=THREADS)
+    peers = [program.connect() for _ in range(3 * THREADS)]
+    for peer in peers:  # their answers are small, but together they are more than a socket takes
+        send_what_is_taken(peer, http_request("GET", "/metrics") * 400)
+    assert is_served(program)
+    program.stop()
+    for peer in peers:
+        peer.close()
+
+
 def test_a_slow_reader_gets_all_of_a_big_answer(heddle, via, upstream):
     program = heddle([upstream.url(f"/{number}", size=200_000) for number in range(20)],
                      concurrent_requests={"content_chars": 200_000})
