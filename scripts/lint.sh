@@ -26,7 +26,6 @@ tidy() {
 
 cppcheck_all() {
     cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
-        '-DTAILQ_FOREACH(item,list,link)=for(;;)' '-DHASH_ITER(hh,list,item,next)=for(item=list;item;item=next)' \
         --suppress=missingInclude --std=c11 -j "$jobs" "${flags[@]:1}" "${app_sources[@]}"
 }
 

@@ -6,6 +6,7 @@
  * its scheme is looked at.
  * Time-outs are kept here as well: two timers for each transfer in libcurl's tree cost more than the two
  * lists, which are queues by deadline because all fetches have the same time-outs. */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,6 +276,7 @@ static struct fetch *detach(struct transfer *transfer)
 {
     struct fetch *fetch = transfer->fetch;
 
+    assert(fetch && transfer->shard);
     curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
     end_connecting(transfer);
     shard_leave(transfer->shard, fetch->origin);

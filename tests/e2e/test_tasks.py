@@ -99,6 +99,12 @@ def test_members_nobody_knows_and_white_space_do_no_harm(ask):
     accepted(ask("POST", SUBMIT, b' \r\n\t{"x": [1, {"y": null}], "duration" : 0 , "message":"m"} \n', JSON))
 
 
+def test_members_nobody_knows_are_not_kept(ask):
+    body = b'{"message": "hello", "duration": 0, "more": "' + b"x" * 1000 + b'"}'
+    task = accepted(ask("POST", SUBMIT, body, JSON))
+    assert task["payload"] == {"message": "hello", "duration": 0}
+
+
 def test_ids_differ(server):
     ids = [accepted(submit(server))["id"] for _ in range(50)]
     assert len(set(ids)) == 50
