@@ -82,10 +82,12 @@ run:
 
 test:
 	@scripts/deps.sh test
-	@scripts/tally.sh $(MAKE) --no-print-directory unit e2e
+	@scripts/tally.sh $(MAKE) --no-print-directory -k unit e2e
 
 unit: programs $(UNIT_BIN)
-	@set -e; for test in $(UNIT_BIN); do echo "$$test"; MOCK_UPSTREAM=$(BUILD)/mock-upstream $$test 2>&1; done
+	@status=0; for test in $(UNIT_BIN); do \
+	    echo "$$test"; MOCK_UPSTREAM=$(BUILD)/mock-upstream $$test 2>&1 || status=1; \
+	done; exit $$status
 
 # Real nginx, the mock upstream, faults: against the programs of this MODE.
 e2e: programs
@@ -93,7 +95,7 @@ e2e: programs
 
 asan tsan:
 	@scripts/deps.sh test
-	@scripts/tally.sh $(MAKE) --no-print-directory unit e2e MODE=$@
+	@scripts/tally.sh $(MAKE) --no-print-directory -k unit e2e MODE=$@
 
 asan: export ASAN_OPTIONS := detect_stack_use_after_return=1
 asan: export UBSAN_OPTIONS := print_stacktrace=1

@@ -117,14 +117,23 @@ static void free_parts(struct app *app)
 
 /* ---- signals ---- */
 
+static const int stop_signals[] = {SIGTERM, SIGINT};
+
+/* One that we inherited as ignored (nohup, a shell's background job) would never arrive. */
+static void unignore_stop_signals(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        signal(stop_signals[i], SIG_DFL);
+}
+
 static int wait_for_stop_signal(void)
 {
     sigset_t set;
     int signal_number = 0;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        sigaddset(&set, stop_signals[i]);
     while (sigwait(&set, &signal_number) != 0)
         continue;
     /* Who asks a second time does not want to wait: that signal has its default action. */
@@ -173,6 +182,7 @@ int serve(const struct config *config)
     format_listen(&config->listen, listen); /* taking over LISTEN_FDS clears it */
     log_setup(config->log.level, config->log.format);
     thread_block_signals();
+    unignore_stop_signals();
     serve_register_metrics();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     int rc = create_parts(&app, &err);
