@@ -29,6 +29,20 @@ static void reply_missing(struct request *req, const char *detail)
                          "%s; send a JSON object such as {\"message\": \"hello\", \"duration\": 5}", detail);
 }
 
+static void reply_unparsable(struct request *req, const struct err *err)
+{
+    int status = err->code == -ENOMEM ? 503 : err->code == -ERANGE ? 422 : 400;
+
+    request_problem(req, status, "%s", err->text);
+}
+
+static bool is_blank(const char *text, size_t size)
+{
+    while (size > 0 && strchr(" \t\r\n", text[size - 1]) && text[size - 1] != '\0')
+        size--;
+    return size == 0;
+}
+
 /* The payload, or NULL when the request has been answered. */
 static json_t *read_payload(struct request *req, const struct task_kind *kind)
 {
@@ -39,7 +53,7 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
     size_t size;
     const char *body = request_body(req, &size);
 
-    if (size == 0) {
+    if (is_blank(body, size)) {
         reply_missing(req, "the body is empty");
         return NULL;
     }
@@ -48,7 +62,7 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
         return NULL;
     }
     if (json_parse_body(body, size, &payload, &err) < 0) {
-        request_problem(req, err.code == -ENOMEM ? 503 : 400, "%s", err.text);
+        reply_unparsable(req, &err);
         return NULL;
     }
     if (kind->check(payload, &problem) == 0)

@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -8,6 +9,8 @@
 
 #define TEXT_OF2(macro) #macro
 #define TEXT_OF(macro)  TEXT_OF2(macro)
+
+#define NAME_REPEATED_MAX 40
 
 /* Jansson's own limit of depth is fixed at 2048, and it counts the top level's type as a matter of syntax, so
  * both are looked at before it.  Its positions lie behind the token that it had trouble with. */
@@ -29,12 +32,17 @@ static int err_set_at(struct err *err, const char *text, size_t offset, const ch
     return err_set(err, -EINVAL, "line %zu, column %zu (byte %zu): %s", line, column, offset, what);
 }
 
+static bool is_blank(char c)
+{
+    return memchr(" \t\r\n", c, 4);
+}
+
 /* The first byte that is not white space, or `size`. */
 static size_t find_start(const char *text, size_t size)
 {
     size_t i = 0;
 
-    while (i < size && memchr(" \t\r\n", text[i], 4))
+    while (i < size && is_blank(text[i]))
         i++;
     return i;
 }
@@ -69,6 +77,47 @@ static void drop_cut_context(json_error_t *error)
         *context = '\0';
 }
 
+static bool is_number_char(char c)
+{
+    return memchr("+-.eE0123456789", c, 15);
+}
+
+static size_t skip_back(const char *text, size_t end, bool (*is_skipped)(char))
+{
+    while (end > 0 && is_skipped(text[end - 1]))
+        end--;
+    return end;
+}
+
+/* The name of the member whose value is the number that ends at `end`, as it is written; NULL for one that is
+ * in an array, or whose name is too long to repeat. */
+static const char *find_member_name(const char *text, size_t end, size_t *ret_size)
+{
+    end = skip_back(text, skip_back(text, end, is_number_char), is_blank);
+    if (end == 0 || text[end - 1] != ':')
+        return NULL;
+    end = skip_back(text, end - 1, is_blank) - 1;
+    const char *quote = memrchr(text, '"', end);
+    if (!quote)
+        return NULL;
+    *ret_size = (size_t)(text + end - (quote + 1));
+    return *ret_size <= NAME_REPEATED_MAX ? quote + 1 : NULL;
+}
+
+static int err_set_overflow(struct err *err, const char *text, size_t offset)
+{
+    char what[128] = "a number is too large";
+    size_t size;
+    const char *name = find_member_name(text, offset, &size);
+
+    if (name)
+        snprintf(what, sizeof(what), "%.*s must be a finite number, this one is too large", (int)size, name);
+    err_set_at(err, text, offset, what);
+    if (err)
+        err->code = -ERANGE;
+    return -ERANGE;
+}
+
 static int err_set_parse(struct err *err, const char *text, size_t size, json_error_t *error)
 {
     size_t offset = MIN((size_t)MAX(error->position, 0), size);
@@ -79,6 +128,8 @@ static int err_set_parse(struct err *err, const char *text, size_t size, json_er
     case json_error_null_character:
     case json_error_null_byte_in_key:
         return err_set_at(err, text, offset, "\\u0000 is not allowed in a string");
+    case json_error_numeric_overflow:
+        return err_set_overflow(err, text, offset);
     default:
         drop_cut_context(error);
         return err_set_at(err, text, offset, error->text);
