@@ -6,7 +6,7 @@
 /* Listener, epoll sets, pipes, log, idle connections from nginx, warm ones to upstreams. */
 #define RESERVED_DESCRIPTORS 256
 
-#define AUTO_MAX_IN_FLIGHT 4096
+#define AUTO_MAX_IN_FLIGHT 4096u
 
 static uint64_t raise_descriptor_limit(void)
 {
@@ -46,7 +46,8 @@ int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, str
             "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
             config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
             (unsigned long long)per_request, RESERVED_DESCRIPTORS);
-    *ret_max_in_flight =
-        config->max_in_flight ? config->max_in_flight : (unsigned)MIN(possible, (uint64_t)AUTO_MAX_IN_FLIGHT);
+    if (config->max_in_flight == 0)
+        possible = MIN(possible, (uint64_t)MIN(config->max_connections, AUTO_MAX_IN_FLIGHT));
+    *ret_max_in_flight = config->max_in_flight ? config->max_in_flight : (unsigned)possible;
     return 0;
 }

@@ -41,6 +41,12 @@ static int run_serve(const char *path)
     return config ? serve(config) : 1;
 }
 
+/* Output that cannot be written is a failure: a script may depend on it. */
+static int end_output(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
+}
+
 static int run_check(const char *path)
 {
     cleanup(config_free_scope) struct config *config = load(path);
@@ -48,7 +54,7 @@ static int run_check(const char *path)
     if (!config)
         return 1;
     printf("%s: ok\n", path);
-    return 0;
+    return end_output();
 }
 
 static void write_metrics_docs(struct buf *out)
@@ -72,8 +78,8 @@ static int run_docs(const char *topic)
         if (strcmp(docs[i].topic, topic) != 0)
             continue;
         docs[i].write(&out);
-        size_t written = fwrite(out.data, 1, out.size, stdout);
-        return out.failed || written != out.size || fflush(stdout) != 0 ? 1 : 0;
+        fwrite(out.data, 1, out.size, stdout);
+        return out.failed ? 1 : end_output();
     }
     return usage_error("there are no docs about ", topic);
 }
@@ -110,11 +116,11 @@ int main(int argc, char **argv)
         return usage_error("no command", "");
     if (argc == 2 && is_any_of(argv[1], "--help", "-h", "help")) {
         fputs(usage, stdout);
-        return 0;
+        return end_output();
     }
     if (argc == 2 && is_any_of(argv[1], "version", "--version", "-V")) {
         puts("heddle " HEDDLE_VERSION);
-        return 0;
+        return end_output();
     }
     if (strcmp(argv[1], "docs") == 0 && argc == 3)
         return run_docs(argv[2]);

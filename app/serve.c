@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -165,7 +166,11 @@ static void stop_parts(struct app *app)
 
 static void format_listen(const struct listen_address *address, char ret_text[LISTEN_TEXT_SIZE])
 {
-    if (getenv("LISTEN_FDS"))
+    const char *pid = getenv("LISTEN_PID");
+    char own_pid[24];
+
+    snprintf(own_pid, sizeof(own_pid), "%ld", (long)getpid());
+    if (getenv("LISTEN_FDS") && pid && strcmp(pid, own_pid) == 0)
         snprintf(ret_text, LISTEN_TEXT_SIZE, "LISTEN_FDS");
     else if (address->kind == LISTEN_UNIX)
         snprintf(ret_text, LISTEN_TEXT_SIZE, "unix:%s", address->path);
@@ -184,8 +189,9 @@ int serve(const struct config *config)
     thread_block_signals();
     unignore_stop_signals();
     serve_register_metrics();
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    int rc = create_parts(&app, &err);
+    int rc = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
+                 ? create_parts(&app, &err)
+                 : err_set(&err, -ENOMEM, "libcurl cannot be initialized");
     if (rc == 0)
         rc = start_parts(&app, &err);
     if (rc == 0) {

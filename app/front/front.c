@@ -11,12 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS_PER_WAIT 8
-#define READY_BATCH     8
-#define ACCEPT_RETRY_MS 50
-#define ACCEPT_BATCH    64
-#define SCRATCH_BYTES   (64 * 1024)
-#define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
+#define EVENTS_PER_WAIT       8
+#define READY_BATCH           8
+#define TCP_SEND_BUFFER_BYTES (256 * 1024)
+#define ACCEPT_RETRY_MS       50
+#define ACCEPT_BATCH          64
+#define SCRATCH_BYTES         (64 * 1024)
+#define FEED_MAX_BYTES        (1024 * 1024) /* the largest pipe that anyone may have */
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */
 #define EVENT_LISTENER UINT64_MAX
@@ -81,11 +82,11 @@ static void run_ready(struct front *front)
 
 /* ---- accepting ---- */
 
-static void arm_listener(struct front *front, int operation)
+static int arm_listener(struct front *front, int operation)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = EVENT_LISTENER};
 
-    epoll_ctl(front->epoll_fd, operation, front->listener.fd, &event);
+    return epoll_ctl(front->epoll_fd, operation, front->listener.fd, &event);
 }
 
 /* The listener rests until a connection ends, which may free what was missing, or a moment has passed:
@@ -124,6 +125,8 @@ static void adopt(struct conn *conn, int fd)
 
     conn->fd = fd;
     set_timeouts(fd, front->options.config->client_timeout_ms);
+    if (front->listener.is_tcp) /* unix sockets have room enough for an answer that is written at once */
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){TCP_SEND_BUFFER_BYTES}, sizeof(int));
     front_count_accepted();
     deadline_set(conn);
     if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
@@ -314,13 +317,15 @@ int front_start(struct front *front, struct err *err)
     front->threads = calloc(count, sizeof(*front->threads));
     if (!front->threads)
         return err_set(err, -ENOMEM, "out of memory");
-    epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, front->wake_fd, &event);
+    if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, front->wake_fd, &event) != 0)
+        return err_set_errno(err, errno, "cannot watch for wake-ups");
     for (unsigned i = 0; i < count; i++) {
         int rc = start_thread(front, err);
         if (rc < 0)
             return rc;
     }
-    arm_listener(front, EPOLL_CTL_ADD);
+    if (arm_listener(front, EPOLL_CTL_ADD) != 0)
+        return err_set_errno(err, errno, "cannot watch the listening socket");
     return 0;
 }
 
@@ -366,7 +371,7 @@ unsigned front_drain(struct front *front, uint64_t deadline_ns)
     epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, front->listener.fd, NULL);
     listener_refuse(&front->listener);
     wait_drained(front, deadline_ns);
-    /* A connection that the web server keeps may still bring a request: it must not be in flight at the end. */
+    /* A connection that the web server keeps may still bring a request: it must not be in flight then. */
     atomic_store(&front->refusing, true);
     unsigned count = cancel_all(front);
     if (!wait_drained(front, clock_deadline_ns(clock_now_ns(), CANCEL_GRACE_MS)))

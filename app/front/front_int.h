@@ -17,9 +17,9 @@
  *
  * Every connection is in the epoll set once, edge-triggered, from accept to close: no system call arms or
  * disarms it.  An event that finds the connection owned is remembered in `pending`, and whoever gives the
- * connection up looks there first (try_give_up), so no event is lost.  An event taken by a thread may be about
- * a connection that another thread has closed meanwhile: connections live in a slab that is never given back,
- * and the event carries the generation.
+ * connection up looks there first (try_give_up), so no event is lost.  An event taken by a thread may be
+ * about a connection that another thread has closed meanwhile: connections live in a slab that is never
+ * given back, and the event carries the generation.
  *
  * Locks: conn->lock, front->lock and front->ready_lock are never held together. */
 #pragma once
@@ -76,15 +76,15 @@ struct conn {
     pthread_mutex_t lock;
     /* guarded by lock: */
     enum conn_state state;
-    uint32_t generation;
-    bool pending;   /* an event came while the connection was owned */
-    bool peer_gone; /* the peer hung up while a request was in flight */
+    uint32_t generation; /* changed by the owner alone, so it may read it without the lock */
+    bool pending;        /* an event came while the connection was owned */
+    bool peer_gone;      /* the peer hung up while a request was in flight */
     bool has_wait;
     struct request_wait wait;
 
     /* owner only: */
     int fd;
-    uint64_t deadline_ns; /* 0: none */
+    uint64_t deadline_ns; /* 0: none; while is_listed it changes under front->lock only */
     bool keep;            /* the peer wants to go on using the connection */
     struct frames frames;
     struct buf in; /* bytes of a request that did not come in one piece */

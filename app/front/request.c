@@ -20,8 +20,13 @@
 
 #define PATH_MAX_BYTES 2048
 
-/* The status and our own headers, the handler's headers, the body. */
-#define ANSWER_PARTS 3
+/* What an answer is put together from. */
+enum answer_part {
+    ANSWER_HEAD,    /* the status and our own headers */
+    ANSWER_HEADERS, /* the handler's */
+    ANSWER_BODY,
+    ANSWER_PARTS,
+};
 
 static struct conn *conn_of(struct request *req)
 {
@@ -267,7 +272,8 @@ static void write_spooled(struct conn *conn, const struct iovec parts[ANSWER_PAR
     conn_write_spool(conn, fd, lseek(fd, 0, SEEK_END));
 }
 
-/* A small answer fits into the socket's buffer when the peer has taken all earlier ones: the write cannot block. */
+/* A small answer fits into the socket's buffer when the peer has taken all earlier ones: the write does not
+ * block. */
 static bool can_write_at_once(const struct conn *conn, size_t size)
 {
     int queued;
@@ -277,7 +283,7 @@ static bool can_write_at_once(const struct conn *conn, size_t size)
 
 static void write_answer(struct conn *conn, const struct iovec parts[ANSWER_PARTS])
 {
-    if (!can_write_at_once(conn, parts[2].iov_len)) {
+    if (!can_write_at_once(conn, parts[ANSWER_BODY].iov_len)) {
         write_spooled(conn, parts);
         return;
     }
@@ -304,9 +310,9 @@ void request_reply(struct request *req, int status, const char *content_type, co
                           status, http_reason_phrase(status), content_type, size);
     buf_append_str(&req->headers, "\r\n");
     struct iovec parts[ANSWER_PARTS] = {
-        {head, (size_t)length},
-        {req->headers.data, req->headers.size},
-        {(void *)(uintptr_t)body, req->method == HTTP_HEAD ? 0 : size},
+        [ANSWER_HEAD] = {head, (size_t)length},
+        [ANSWER_HEADERS] = {req->headers.data, req->headers.size},
+        [ANSWER_BODY] = {(void *)(uintptr_t)body, req->method == HTTP_HEAD ? 0 : size},
     };
     bool peer_is_there = end_wait(conn);
 

@@ -29,7 +29,7 @@ static const struct row {
 static int check_row(const struct row *row)
 {
     struct rlimit limit = {.rlim_cur = row->limit / 2, .rlim_max = row->limit};
-    struct config config = {.max_in_flight = row->max_in_flight};
+    struct config config = {.max_in_flight = row->max_in_flight, .max_connections = 4096};
     struct err err = {0};
     unsigned max_in_flight = 77;
 
@@ -81,12 +81,15 @@ static void the_error_says_what_to_do(void **state)
 
 static void by_itself_it_does_not_go_beyond_what_is_sensible(void **state)
 {
-    struct config config = {0};
+    struct config config = {.max_connections = 100000};
     unsigned max_in_flight = 0;
     (void)state;
 
     assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
     assert_in_range(max_in_flight, 1, 4096);
+    config.max_connections = 7;
+    assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
+    assert_int_equal(max_in_flight, 7);
 }
 
 int main(void)
