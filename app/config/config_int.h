@@ -29,7 +29,6 @@ struct config_row {
     uint64_t max;
     const char *const *names; /* CONFIG_CHOICE: max + 1 of them */
     const char *help;         /* one or two sentences for CONFIGURATION.md */
-    bool reloadable;          /* takes effect without a restart, once there is a reload */
 };
 
 struct config_section {

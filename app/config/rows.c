@@ -55,7 +55,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .max = 1000000,
         .help = "Requests that may be in flight; above it the answer is 503 with Retry-After at once. 0: as "
                 "many as the limit of open descriptors allows, at most 4096.",
-        .reloadable = true,
     },
     {
         .key = "max_connections",
@@ -75,7 +74,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .max = HOUR_MS,
         .help =
             "How long requests in flight may take to finish after SIGTERM or SIGINT before they are cut off.",
-        .reloadable = true,
     },
     {
         .key = "client_timeout",
@@ -114,7 +112,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .max = LOG_LEVEL_COUNT - 1,
         .names = log_level_names,
         .help = "The least important events that are written.",
-        .reloadable = true,
     },
     {
         .key = "log.format",
@@ -124,7 +121,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .max = LOG_FORMAT_COUNT - 1,
         .names = log_format_names,
         .help = "`text` for people, `json` for programs.",
-        .reloadable = true,
     },
     {
         .key = "fetch.workers",
@@ -143,7 +139,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .max = HOUR_MS,
         .help = "Longest time for one URL, from the start to the last byte, redirects included. nginx's "
                 "`fastcgi_read_timeout` must be longer.",
-        .reloadable = true,
     },
     {
         .key = "fetch.connect_timeout",
@@ -153,7 +148,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .min = 1,
         .max = 300 * SECOND_MS,
         .help = "Longest time to connect and agree on TLS.",
-        .reloadable = true,
     },
     {
         .key = "fetch.dns_ttl",
@@ -162,7 +156,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "30s",
         .max = HOUR_MS,
         .help = "How long the addresses of a host name are used before they are looked up again.",
-        .reloadable = true,
     },
     {
         .key = "fetch.max_response",
@@ -172,7 +165,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .min = 1,
         .max = GIB,
         .help = "Largest body taken from a URL, after decompression; a longer one is an error (`too_large`).",
-        .reloadable = true,
     },
     {
         .key = "fetch.max_redirects",
@@ -181,7 +173,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "10",
         .max = 50,
         .help = "Redirects followed for one URL. 0: none, a redirect is the answer.",
-        .reloadable = true,
     },
     {
         .key = "fetch.ca_file",
@@ -200,7 +191,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .min = 1,
         .max = 256,
         .help = "The User-Agent header that upstreams see.",
-        .reloadable = true,
     },
     {
         .key = "concurrent_requests.urls",
@@ -209,7 +199,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "[]",
         .max = 1000,
         .help = "The URLs to fetch: absolute, http or https, at most 8 KiB each.",
-        .reloadable = true,
     },
     {
         .key = "concurrent_requests.max_concurrency",
@@ -218,7 +207,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "0",
         .max = 1000,
         .help = "How many of one request's URLs are fetched at the same time. 0: all of them.",
-        .reloadable = true,
     },
     {
         .key = "concurrent_requests.content_chars",
@@ -227,7 +215,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "100",
         .max = 1000000,
         .help = "How many characters of each body the answer shows.",
-        .reloadable = true,
     },
     {
         .key = "tasks.runners",
@@ -246,7 +233,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .min = 1,
         .max = 10000000,
         .help = "Tasks that are not finished yet; above it a new one is refused with 503 and Retry-After.",
-        .reloadable = true,
     },
     {
         .key = "tasks.keep_finished",
@@ -255,6 +241,5 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "10000",
         .max = 10000000,
         .help = "Finished tasks that can still be looked up; the oldest are forgotten first.",
-        .reloadable = true,
     },
 };
