@@ -9,6 +9,7 @@ import pytest
 
 from harness import metrics
 from harness.expect import by_url, fan_out
+from harness.programs import Program, free_port
 from harness.wait import wait_until
 
 PATH = "/concurrent_requests/"
@@ -308,3 +309,35 @@ def test_https_with_the_name_of_another_is_a_tls_error(heddle, https_port, certi
     assert results[f"https://localhost:{https_port}/"].get("status") == 200
     # Nothing listens at 127.0.0.2; were it reached, the certificate would not fit.
     assert results[f"https://127.0.0.2:{https_port}/"]["reason"] in ("tls", "connect")
+
+
+HTTP_2_SERVER = """
+daemon off; pid nginx.pid; error_log error.log; user root;
+events {{}}
+http {{
+    log_format protocol '$server_protocol'; access_log access.log protocol;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl http2;
+        ssl_certificate {certificate}; ssl_certificate_key {key};
+        location / {{ default_type text/plain; return 200 "over one connection"; }}
+    }}
+}}
+"""
+
+
+def test_http_2_is_spoken_where_it_is_offered(heddle, certificate, tmp_path):
+    port = free_port()
+    folder = tmp_path / "h2"
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(
+        HTTP_2_SERVER.format(port=port, certificate=certificate[0], key=certificate[1]))
+    with Program("nginx", ["nginx", "-p", folder, "-c", "nginx.conf", "-e", "error.log"], folder) as nginx:
+        nginx.wait_for_listener(("127.0.0.1", port))
+        program = heddle([f"https://127.0.0.1:{port}/{number}" for number in range(6)],
+                         fetch={"ca_file": os.fspath(certificate[0]), "workers": 1})
+        results = fan_out(program.ask("GET", PATH))["results"]
+        assert [result.get("content") for result in results] == ["over one connection"] * 6, results
+        assert program.metric(metrics.CONNECTIONS, kind="new") == 1
+        wait_until(lambda: (folder / "access.log").read_text().split() == ["HTTP/2.0"] * 6, "six requests")

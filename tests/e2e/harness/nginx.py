@@ -9,7 +9,7 @@ from harness.wait import DEADLINE
 
 
 class Nginx(Program):
-    def __init__(self, heddle_address, directory):
+    def __init__(self, heddle_address, directory, more_server_lines=""):
         """`heddle_address` as nginx writes it: unix:PATH or ADDRESS:PORT."""
         directory.mkdir()
         self.port = free_port()
@@ -18,6 +18,8 @@ class Nginx(Program):
                                    "@PORT@": self.port}.items():
             assert placeholder in config
             config = config.replace(placeholder, str(value))
+        assert config.count("server {") == 1
+        config = config.replace("server {", "server {\n" + more_server_lines)
         (directory / "nginx.conf").write_text(config)
         command = ["nginx", "-p", directory, "-c", "nginx.conf", "-e", "error.log"]
         super().__init__("nginx", command, directory)
