@@ -30,7 +30,8 @@ FROM base AS nginx
 RUN apt-get update \
     && apt-get install -y --no-install-recommends curl nginx \
     && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default \
-    && sed -i -e '/^user /d' -e 's|^pid .*|pid /tmp/nginx.pid;|' /etc/nginx/nginx.conf \
+    && sed -i -e '/^user /d' -e 's|^pid .*|pid /tmp/nginx.pid;|' \
+        -e 's|worker_connections .*|worker_connections 8192;|' /etc/nginx/nginx.conf \
     && ln -sf /dev/stdout /var/log/nginx/access.log \
     && ln -sf /dev/stderr /var/log/nginx/error.log
 COPY --chown=heddle:heddle nginx/heddle_* /etc/nginx/

@@ -2,6 +2,7 @@
 # make test       installs what is missing, runs every test      make bench      compares with the rivals
 # make asan tsan  the tests under the sanitizers make lint       what the compiler does not say
 # make docs       CONFIGURATION.md, METRICS.md   make test-compose  the docker-compose stack
+# make fuzz       the parsers, FUZZ_SECONDS each
 
 MODE    ?= release
 VERSION := 0.1.0

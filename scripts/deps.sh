@@ -13,7 +13,7 @@ declare -A PACKAGES=(
     [build]="$build"
     [run]="$build nginx curl"
     [test]="$build nginx curl libcmocka-dev python3-pytest openssl"
-    [lint]="$build clang clang-tidy clang-format cppcheck shellcheck"
+    [lint]="$build clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck"
     [bench]="$build nginx curl wrk libnginx-mod-http-lua python3-flask python3-requests gunicorn"
     [compose]="docker.io docker-compose debootstrap ca-certificates python3-pytest"
 )

@@ -37,7 +37,7 @@ headers_alone() {
     done
 }
 
-# base <- config, metrics <- fetch, db, front <- gather <- tasks <- api <- main.  A row: folder, what it may include.
+# base <- config, metrics <- fetch, front <- gather <- tasks <- api <- main.  A row: folder, what it may include.
 include_rule() {
     local bad=0 folder allowed file included
     while read -r folder allowed; do
@@ -68,7 +68,9 @@ banned_calls() {
 }
 
 format() {
-    clang-format --dry-run -Werror "${c_files[@]}"
+    clang-format --dry-run -Werror "${c_files[@]}" &&
+        awk 'length > 110 { print FILENAME ":" FNR ": longer than 110 columns"; bad = 1 } END { exit bad }' \
+            "${c_files[@]}"
 }
 
 shell() {
@@ -90,7 +92,7 @@ check() { # check NAME COMMAND
 check 'banned calls' banned_calls
 check 'includes point one way' include_rule
 check 'every header compiles alone' headers_alone
-check 'clang-format' format
+check 'clang-format, line lengths' format
 check 'shellcheck' shell
 check 'cppcheck' cppcheck_all
 check 'gcc -fanalyzer' analyzer

@@ -28,6 +28,8 @@ trap 'rm -f "$log"' EXIT
 "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 total=$(sum <"$log")
+# A test that dies without a word of its own is one that failed.
+if ((status != 0)); then total=${total/, 0 failed,/, 1 failed,}; fi
 echo "$total"
 if [[ $total == "0 passed, "*" 0 skipped" || $total != *" 0 failed, "* ]]; then exit 1; fi
 exit "$status"

@@ -50,7 +50,8 @@ bool log_enabled(enum log_level level);
 void log_event(enum log_level level, const char *message, const struct log_field *fields);
 
 /* The list begins with an entry that is passed over, so that it may be empty otherwise. */
-#define LOG_FIELDS(...)           ((const struct log_field[]){LOG_STR("", ""), ##__VA_ARGS__, LOG_STR(NULL, NULL)})
+#define LOG_FIELDS(...) ((const struct log_field[]){LOG_STR("", ""), ##__VA_ARGS__, LOG_STR(NULL, NULL)})
+
 #define log_debug(message, ...)   log_event(LOG_LEVEL_DEBUG, message, LOG_FIELDS(__VA_ARGS__))
 #define log_info(message, ...)    log_event(LOG_LEVEL_INFO, message, LOG_FIELDS(__VA_ARGS__))
 #define log_warning(message, ...) log_event(LOG_LEVEL_WARNING, message, LOG_FIELDS(__VA_ARGS__))

@@ -14,7 +14,7 @@ static bool is_numeric_host(const char *host)
     return host[0] == '[' || inet_pton(AF_INET, host, address) == 1;
 }
 
-/* A name in another script must be in its ASCII form: the resolver and libcurl's cache have to agree on it. */
+/* A name in another script must be in its ASCII form: the resolver and libcurl have to agree on it. */
 static bool is_ascii(const char *text)
 {
     while (*text > 0)

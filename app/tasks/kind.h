@@ -49,8 +49,8 @@ struct task_run {
 struct task_kind {
     const char *name;
 
-    /* Looks at a payload before a task is made of it, and drops what the kind does not use.  Missing fields are
-     * reported before wrong ones.  Returns 0, or -EINVAL with `ret` set. */
+    /* Looks at a payload before a task is made of it, and drops what the kind does not use.  Missing fields
+     * are reported before wrong ones.  Returns 0, or -EINVAL with `ret` set. */
     int (*check)(json_t *payload, struct task_problem *ret);
 
     /* Does the next piece of the work. */

@@ -34,9 +34,9 @@ static void drop_other_members(json_t *payload)
     json_t *value;
     void *next;
 
-    json_object_foreach_safe(payload, next, name,
-                             value) if (strcmp(name, "message") != 0 && strcmp(name, "duration") != 0)
-        json_object_del(payload, name);
+    json_object_foreach_safe (payload, next, name, value)
+        if (strcmp(name, "message") != 0 && strcmp(name, "duration") != 0)
+            json_object_del(payload, name);
 }
 
 static int check(json_t *payload, struct task_problem *ret)
