@@ -167,6 +167,8 @@ void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
 void shard_run_timers(struct fetch_worker *worker);
 uint64_t shard_next_timer_ns(const struct fetch_worker *worker);
 void shard_collect(struct fetch_worker *worker);
+/* For CURLOPT_OPENSOCKETFUNCTION. */
+curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address);
 /* CURLOPT_CLOSESOCKETFUNCTION */
 int shard_on_close(void *worker, curl_socket_t fd);
 

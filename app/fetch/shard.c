@@ -4,8 +4,10 @@
  * after each transfer and states it again at the next one on the same connection; following that to the
  * letter would cost two epoll_ctl calls a fetch.  So a socket nobody wants is only taken out when it becomes
  * readable, which means that the upstream has closed it. */
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fetch/fetch_int.h"
@@ -47,8 +49,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 
     (void)easy;
     (void)socket_arg;
-    if ((size_t)fd >= worker->fd_count)
-        return -1; /* libcurl ends the transfer */
+    assert((size_t)fd < worker->fd_count);
     struct fd_slot *slot = &worker->fds[fd];
     slot->shard = shard->index;
     slot->wanted = 0;
@@ -61,12 +62,26 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     return 0;
 }
 
+/* libcurl 7.88 closes a socket that never got connected without shard_on_close: what is known of the number is
+ * then that of a socket that has gone. */
+curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address)
+{
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+    if (fd >= 0 && (size_t)fd >= worker->fd_count) {
+        close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    if (fd >= 0)
+        worker->fds[fd] = (struct fd_slot){0};
+    return fd;
+}
+
 int shard_on_close(void *arg, curl_socket_t fd)
 {
     struct fetch_worker *worker = arg;
 
-    if ((size_t)fd < worker->fd_count)
-        worker->fds[fd] = (struct fd_slot){0}; /* closing takes it out of the epoll set */
+    worker->fds[fd] = (struct fd_slot){0}; /* closing takes it out of the epoll set */
     return close(fd);
 }
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/http.h"
 #include "fetch/fetch_int.h"
@@ -68,11 +67,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         transfer->connect_ns = worker->now_ns;
         TAILQ_INSERT_TAIL(&worker->connecting, transfer, connecting_link);
     }
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    /* A socket that never got connected is closed without shard_on_close: forget what its number was. */
-    if (fd >= 0 && (size_t)fd < worker->fd_count)
-        worker->fds[fd] = (struct fd_slot){0};
-    return fd;
+    return shard_open_socket(worker, address);
 }
 
 static void end_connecting(struct transfer *transfer)

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -135,22 +136,36 @@ def test_a_time_out_comes_when_it_is_due(heddle, upstream):
     assert 0.3 <= result["elapsed"] < 10
 
 
-def test_a_peer_that_does_not_accept_is_given_up(heddle):
-    with socket.socket() as listener:
+@contextmanager
+def url_that_does_not_accept():
+    with socket.socket() as listener, ExitStack() as fillers:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         address = listener.getsockname()
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(address)
-        program = heddle([f"http://127.0.0.1:{address[1]}/"],
-                         fetch={"timeout": "20s", "connect_timeout": "300ms"})
+        yield f"http://127.0.0.1:{address[1]}/"
+
+
+def test_a_peer_that_does_not_accept_is_given_up(heddle):
+    with url_that_does_not_accept() as deaf:
+        program = heddle([deaf], fetch={"timeout": "20s", "connect_timeout": "300ms"})
         body = fan_out(program.ask("GET", PATH))
-        for filler in fillers:
-            filler.close()
     assert body["results"][0]["reason"] in ("timeout", "connect")
     assert body["total_time"] < 15
+
+
+def test_the_fetch_after_a_connection_that_was_given_up_is_as_good_as_any(heddle, upstream):
+    # One after the other, so that the second socket gets the number of the first.
+    with url_that_does_not_accept() as deaf:
+        program = heddle([deaf, upstream.url(delay=20)],
+                         concurrent_requests={"max_concurrency": 1},
+                         fetch={"timeout": "10s", "connect_timeout": "300ms", "workers": 1})
+        given_up, good = fan_out(program.ask("GET", PATH))["results"]
+    assert given_up["reason"] == "timeout"
+    assert good.get("status") == 200, good
 
 
 def test_a_claimed_length_takes_no_memory(heddle, upstream):
