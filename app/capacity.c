@@ -46,8 +46,7 @@ int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, str
             "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
             config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
             (unsigned long long)per_request, RESERVED_DESCRIPTORS);
-    if (config->max_in_flight == 0)
-        possible = MIN(possible, (uint64_t)MIN(config->max_connections, AUTO_MAX_IN_FLIGHT));
-    *ret_max_in_flight = config->max_in_flight ? config->max_in_flight : (unsigned)possible;
+    uint64_t automatic = MIN(possible, (uint64_t)MIN(config->max_connections, AUTO_MAX_IN_FLIGHT));
+    *ret_max_in_flight = config->max_in_flight ? config->max_in_flight : (unsigned)automatic;
     return 0;
 }

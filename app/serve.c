@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -166,11 +165,7 @@ static void stop_parts(struct app *app)
 
 static void format_listen(const struct listen_address *address, char ret_text[LISTEN_TEXT_SIZE])
 {
-    const char *pid = getenv("LISTEN_PID");
-    char own_pid[24];
-
-    snprintf(own_pid, sizeof(own_pid), "%ld", (long)getpid());
-    if (getenv("LISTEN_FDS") && pid && strcmp(pid, own_pid) == 0)
+    if (listener_is_passed())
         snprintf(ret_text, LISTEN_TEXT_SIZE, "LISTEN_FDS");
     else if (address->kind == LISTEN_UNIX)
         snprintf(ret_text, LISTEN_TEXT_SIZE, "unix:%s", address->path);

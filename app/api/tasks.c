@@ -36,13 +36,6 @@ static void reply_unparsable(struct request *req, const struct err *err)
     request_problem(req, status, "%s", err->text);
 }
 
-static bool is_blank(const char *text, size_t size)
-{
-    while (size > 0 && strchr(" \t\r\n", text[size - 1]) && text[size - 1] != '\0')
-        size--;
-    return size == 0;
-}
-
 /* The payload, or NULL when the request has been answered. */
 static json_t *read_payload(struct request *req, const struct task_kind *kind)
 {
@@ -53,7 +46,7 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
     size_t size;
     const char *body = request_body(req, &size);
 
-    if (is_blank(body, size)) {
+    if (json_is_blank(body, size)) {
         reply_missing(req, "the body is empty");
         return NULL;
     }

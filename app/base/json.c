@@ -47,6 +47,11 @@ static size_t find_start(const char *text, size_t size)
     return i;
 }
 
+bool json_is_blank(const char *text, size_t size)
+{
+    return find_start(text, size) == size;
+}
+
 /* The bracket that opens one level too many, or `size`.  Of strings it knows only where they end; whether the
  * brackets match is the parser's business. */
 static size_t find_too_deep(const char *text, size_t size)

@@ -54,7 +54,7 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "0",
         .max = 1000000,
         .help = "Requests that may be in flight; above it the answer is 503 with Retry-After at once. 0: as "
-                "many as the limit of open descriptors allows, at most 4096.",
+                "many as the limit of open descriptors allows, at most 4096 and `max_connections`.",
     },
     {
         .key = "max_connections",

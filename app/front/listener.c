@@ -38,6 +38,11 @@ static bool env_is_number(const char *name, long expected)
     return text && strcmp(text, number) == 0;
 }
 
+bool listener_is_passed(void)
+{
+    return getenv("LISTEN_FDS") && env_is_number("LISTEN_PID", (long)getpid());
+}
+
 static int open_inherited(struct listener *listener, struct err *err)
 {
     int is_listening = 0;
@@ -173,7 +178,7 @@ static int open_tcp(struct listener *listener, const struct listen_address *list
 int listener_open(struct listener *listener, const struct config *config, struct err *err)
 {
     *listener = (struct listener){.fd = -1};
-    if (getenv("LISTEN_FDS") && env_is_number("LISTEN_PID", (long)getpid()))
+    if (listener_is_passed())
         return open_inherited(listener, err);
     if (config->listen.kind == LISTEN_UNIX)
         return open_unix(listener, config->listen.path, config->socket_mode, err);

@@ -24,6 +24,9 @@ struct listener {
  * somebody listens on is an error. */
 must_check int listener_open(struct listener *listener, const struct config *config, struct err *err);
 
+/* Whether systemd passed a socket to this process; not any more once listener_open has taken it. */
+must_check bool listener_is_passed(void);
+
 /* Turns further connections away; a socket that is shared with who passed it to us is left as it is.  May be
  * called while other threads accept. */
 void listener_refuse(const struct listener *listener);
