@@ -21,7 +21,7 @@ def post(ask, body, content_type="application/json"):
 # ---- 400: something is missing ---------------------------------------------------------------------
 
 @pytest.mark.parametrize("body", [
-    b"", b"{}", b'{"message": "m"}', b'{"duration": 1}', b'{"Message": "m", "Duration": 1}',
+    b"", b" \r\n\t", b"{}", b'{"message": "m"}', b'{"duration": 1}', b'{"Message": "m", "Duration": 1}',
     b'{"message": "m", "duratio": 1}'], ids=repr)
 def test_missing_members_are_said_in_the_words_of_the_interface(ask, body):
     assert detailed_problem(post(ask, body), 400)["error"] == MISSING
