@@ -62,8 +62,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     return 0;
 }
 
-/* libcurl 7.88 closes a socket that never got connected without shard_on_close: what is known of the number is
- * then that of a socket that has gone. */
+/* libcurl 7.88 closes a socket that never got connected without shard_on_close: what is known of the number
+ * may be about a socket that has gone. */
 curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address)
 {
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
