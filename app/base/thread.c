@@ -40,6 +40,11 @@ void thread_block_signals(void)
     pthread_sigmask(SIG_BLOCK, &all, NULL);
 }
 
+void thread_wake_gently(void)
+{
+    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
+}
+
 unsigned thread_cpu_count(void)
 {
     cpu_set_t set;

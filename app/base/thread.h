@@ -23,6 +23,11 @@ void thread_join(pthread_t thread);
  * thread. */
 void thread_block_signals(void);
 
+/* The calling thread, when it is woken, waits for its turn and does not push others off their processor
+ * (SCHED_BATCH): what wakes it, a web server or an upstream on the same machine, goes on and brings more, so
+ * each turn has more to do.  Needs no right; where it is refused all stays as it was. */
+void thread_wake_gently(void);
+
 /* Number of processors this process may run on, at least 1. */
 unsigned thread_cpu_count(void);
 

@@ -85,8 +85,9 @@ const char *fetch_target_url(const struct fetch_target *target);
 must_check int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool, struct err *err);
 must_check int fetch_pool_start(struct fetch_pool *pool, struct err *err);
 
-/* Takes `count` fetches; those of one call start together on as few workers as is good for them.  Never
- * blocks, never fails: what cannot be started ends with a reason. */
+/* Takes `count` fetches, which start together on one worker: one wake-up for all of them, and their results
+ * meet without two processors passing cache lines to and fro.  Never blocks, never fails: what cannot be
+ * started ends with a reason. */
 void fetch_submit(struct fetch_pool *pool, struct fetch **fetches, size_t count);
 
 /* Asks for the end of a submitted fetch: `done` will come soon, with FETCH_CANCELLED unless it has ended

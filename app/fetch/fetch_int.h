@@ -77,8 +77,12 @@ struct transfer {
 struct fd_slot {
     uint16_t registered; /* EPOLLIN | EPOLLOUT, 0: not in the set */
     uint16_t wanted;
-    uint32_t shard;
+    uint16_t shard;
+    bool is_corked;
+    bool has_request; /* is in the worker's list of sockets to uncork */
 };
+
+#define UNCORK_BATCH 64
 
 TAILQ_HEAD(fetch_list, fetch);
 
@@ -100,6 +104,7 @@ struct fetch_worker {
     uint64_t pushed_count; /* fetches that ever came in */
 
     _Atomic uint64_t ended_count; /* and have ended: `done` has returned */
+    atomic_uint backlog;          /* fetches in the inbox; changed under the lock, read without */
 
     /* worker thread only: */
     uint64_t now_ns;
@@ -108,6 +113,8 @@ struct fetch_worker {
     struct origin *origins;
     struct fd_slot *fds;
     size_t fd_count;
+    int to_uncork[UNCORK_BATCH];
+    unsigned to_uncork_count;
     SLIST_HEAD(idle_list, transfer) idle;
     unsigned idle_count;
     unsigned idle_min; /* since the last trim */
@@ -123,7 +130,6 @@ struct fetch_pool {
     struct curl_slist *headers; /* sent with every request; read-only */
     struct fetch_worker *workers;
     unsigned worker_count;
-    atomic_uint next_worker;
 };
 
 struct fetch_target {
@@ -167,8 +173,11 @@ void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
 void shard_run_timers(struct fetch_worker *worker);
 uint64_t shard_next_timer_ns(const struct fetch_worker *worker);
 void shard_collect(struct fetch_worker *worker);
-/* For CURLOPT_OPENSOCKETFUNCTION. */
-curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address);
+/* Lets go what has been written to corked sockets. */
+void shard_uncork(struct fetch_worker *worker);
+/* For CURLOPT_OPENSOCKETFUNCTION.  What is written to a corked socket goes out with shard_uncork. */
+curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address,
+                                bool is_corked);
 /* CURLOPT_CLOSESOCKETFUNCTION */
 int shard_on_close(void *worker, curl_socket_t fd);
 

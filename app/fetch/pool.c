@@ -8,10 +8,6 @@
 #define RESOLVER_THREADS     2
 #define USER_AGENT_MAX_BYTES 512
 
-/* Fetches of one call go to one worker up to this many: one wake-up for all of them, and their results meet
- * without two processors passing cache lines to and fro.  More are worth a second processor. */
-#define FETCHES_PER_WORKER 32
-
 /* As a list, they go into each request once; as options, libcurl formats each of them twice. */
 static int make_headers(struct fetch_pool *pool)
 {
@@ -59,15 +55,27 @@ int fetch_pool_start(struct fetch_pool *pool, struct err *err)
     return rc;
 }
 
+static unsigned backlog_of(const struct fetch_worker *worker)
+{
+    return atomic_load_explicit(&worker->backlog, memory_order_relaxed);
+}
+
+/* The first that has begun all that it was given, so that no more workers are awake than have enough to do:
+ * their turns are longer, and fewer connections serve the same fetches.  When all are behind, the one that is
+ * so least. */
+static struct fetch_worker *choose_worker(struct fetch_pool *pool)
+{
+    struct fetch_worker *best = &pool->workers[0];
+
+    for (unsigned i = 1; i < pool->worker_count && backlog_of(best) > 0; i++)
+        if (backlog_of(&pool->workers[i]) < backlog_of(best))
+            best = &pool->workers[i];
+    return best;
+}
+
 void fetch_submit(struct fetch_pool *pool, struct fetch **fetches, size_t count)
 {
-    while (count > 0) {
-        size_t share = MIN(count, (size_t)FETCHES_PER_WORKER);
-        unsigned number = atomic_fetch_add_explicit(&pool->next_worker, 1, memory_order_relaxed);
-        worker_push(&pool->workers[number % pool->worker_count], fetches, share);
-        fetches += share;
-        count -= share;
-    }
+    worker_push(choose_worker(pool), fetches, count);
 }
 
 void fetch_cancel(struct fetch *fetch)

@@ -3,8 +3,14 @@
  * Sockets stay in the epoll set from their first transfer to their end.  libcurl takes back its interest
  * after each transfer and states it again at the next one on the same connection; following that to the
  * letter would cost two epoll_ctl calls a fetch.  So a socket nobody wants is only taken out when it becomes
- * readable, which means that the upstream has closed it. */
+ * readable, which means that the upstream has closed it.
+ *
+ * Sockets for plain HTTP are corked: requests stay in the kernel until the end of the worker's turn and then
+ * leave one right after the other, without libcurl's work between them.  An upstream on the same machine is
+ * woken once for several and not for each, and does not push the worker off its processor between two. */
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -26,6 +32,39 @@ static uint32_t epoll_to_curl(uint32_t events)
     if (events & (EPOLLERR | EPOLLHUP))
         mask |= CURL_CSELECT_ERR;
     return mask;
+}
+
+/* ---- corks ---- */
+
+static void set_cork(int fd, int is_on)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &is_on, sizeof(is_on));
+}
+
+void shard_uncork(struct fetch_worker *worker)
+{
+    for (unsigned i = 0; i < worker->to_uncork_count; i++) {
+        int fd = worker->to_uncork[i];
+        if (!worker->fds[fd].has_request)
+            continue; /* closed since */
+        worker->fds[fd].has_request = false;
+        set_cork(fd, 0);
+        set_cork(fd, 1);
+    }
+    worker->to_uncork_count = 0;
+}
+
+/* libcurl has written what it could and waits for the answer. */
+static void note_request(struct fetch_worker *worker, int fd)
+{
+    struct fd_slot *slot = &worker->fds[fd];
+
+    if (!slot->is_corked || slot->has_request)
+        return;
+    if (worker->to_uncork_count == UNCORK_BATCH)
+        shard_uncork(worker);
+    slot->has_request = true;
+    worker->to_uncork[worker->to_uncork_count++] = fd;
 }
 
 /* ---- what libcurl calls ---- */
@@ -51,7 +90,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     (void)socket_arg;
     assert((size_t)fd < worker->fd_count);
     struct fd_slot *slot = &worker->fds[fd];
-    slot->shard = shard->index;
+    slot->shard = (uint16_t)shard->index;
     slot->wanted = 0;
     if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
         slot->wanted |= EPOLLIN;
@@ -59,12 +98,15 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
         slot->wanted |= EPOLLOUT;
     if (slot->wanted != 0)
         set_registered(worker, fd, slot->wanted);
+    if (slot->wanted & EPOLLIN)
+        note_request(worker, fd);
     return 0;
 }
 
 /* libcurl 7.88 closes a socket that never got connected without shard_on_close: what is known of the number
  * may be about a socket that has gone. */
-curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address)
+curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address,
+                                bool is_corked)
 {
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
@@ -72,8 +114,11 @@ curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_s
         close(fd);
         return CURL_SOCKET_BAD;
     }
-    if (fd >= 0)
-        worker->fds[fd] = (struct fd_slot){0};
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    worker->fds[fd] = (struct fd_slot){.is_corked = is_corked};
+    if (is_corked)
+        set_cork(fd, 1);
     return fd;
 }
 

@@ -67,7 +67,8 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         transfer->connect_ns = worker->now_ns;
         TAILQ_INSERT_TAIL(&worker->connecting, transfer, connecting_link);
     }
-    return shard_open_socket(worker, address);
+    /* TLS writes its handshake at times that libcurl tells nobody about. */
+    return shard_open_socket(worker, address, !transfer->is_tls);
 }
 
 static void end_connecting(struct transfer *transfer)

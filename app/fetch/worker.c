@@ -52,6 +52,7 @@ void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t cou
         TAILQ_INSERT_TAIL(&worker->inbox, fetches[i], link);
     }
     worker->pushed_count += count;
+    atomic_fetch_add_explicit(&worker->backlog, (unsigned)count, memory_order_relaxed);
     bool has_to_wake = has_to_wake_locked(worker);
     mutex_unlock(&worker->lock);
     if (has_to_wake)
@@ -94,6 +95,7 @@ static void take_new(struct fetch_worker *worker)
     for (fetch = TAILQ_FIRST(&worker->inbox); fetch; fetch = TAILQ_NEXT(fetch, link))
         fetch->is_taken = true;
     TAILQ_CONCAT(&list, &worker->inbox, link);
+    atomic_store_explicit(&worker->backlog, 0, memory_order_relaxed);
     mutex_unlock(&worker->lock);
     while ((fetch = TAILQ_FIRST(&list))) {
         TAILQ_REMOVE(&list, fetch, link);
@@ -241,6 +243,7 @@ static void run_once(struct fetch_worker *worker)
     if (has_mail)
         take_inbox(worker);
     shard_run_timers(worker);
+    shard_uncork(worker);
     shard_collect(worker);
     run_housekeeping(worker);
 }
@@ -279,6 +282,7 @@ static void *thread_main(void *arg)
 {
     struct fetch_worker *worker = arg;
 
+    thread_wake_gently();
     worker->now_ns = clock_now_ns();
     worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
     while (!is_stopping(worker))

@@ -234,6 +234,7 @@ static void free_thread(struct front_thread *thread)
 static void *thread_main(void *arg)
 {
     self = arg;
+    thread_wake_gently();
     thread_loop(self->front);
     free_thread(self);
     return NULL;

@@ -553,6 +553,73 @@ static void a_pool_that_was_never_started_can_be_freed(void **state)
     config_free(config);
 }
 
+/* ---- which worker, and when a request leaves ---- */
+
+static void a_worker_that_keeps_up_gets_all(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 4}");
+
+    for (size_t i = 0; i < 50; i++) {
+        struct probe probe;
+        probe_init_at(&probe, "127.0.0.1", "/");
+        run(&pool, &probe);
+        assert_ptr_equal(probe.fetch.worker, &pool.pool->workers[0]);
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+static struct pool *crowded_pool;
+static struct probe *crowd;
+
+static void submit_crowd(struct probe *probe)
+{
+    (void)probe;
+    for (size_t i = 0; i < 6; i++)
+        submit(crowded_pool, &crowd[i]);
+}
+
+/* While `first` ends, its worker begins nothing. */
+static void a_worker_that_is_behind_gets_help(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 2}");
+    struct probe first;
+    size_t helped_count = 0;
+
+    crowded_pool = &pool;
+    crowd = probes_at(6, "127.0.0.1", "/");
+    probe_init_at(&first, "127.0.0.1", "/");
+    first.then = submit_crowd;
+    run(&pool, &first);
+    wait_for_count(&done_count, 7);
+    for (size_t i = 0; i < 6; i++)
+        helped_count += crowd[i].fetch.worker == &pool.pool->workers[1];
+    assert_in_range(helped_count, 3, 5); /* all but the first when the helper has nothing else to do */
+    probe_done(&first);
+    free_probes(crowd, 6, FETCH_OK);
+    pool_end(&pool);
+}
+
+/* What stays corked goes out after 200 ms. */
+static void requests_leave_at_the_end_of_their_turn(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    uint64_t elapsed_ns = 0;
+
+    for (size_t i = 0; i < 100; i++) {
+        struct probe probe;
+        probe_init_at(&probe, "127.0.0.1", "/");
+        run(&pool, &probe);
+        elapsed_ns += probe.fetch.elapsed_ns;
+        probe_done(&probe);
+    }
+    assert_true(elapsed_ns < 100 * 100 * NS_PER_MS);
+    pool_end(&pool);
+}
+
 /* ---- shards and trimming: looked at on the worker, when a fetch ends ---- */
 
 static void look(struct probe *probe)
@@ -826,6 +893,9 @@ int main(void)
         cmocka_unit_test(stop_cancels_what_is_left),
         cmocka_unit_test(starts_and_stops_without_a_fetch),
         cmocka_unit_test(a_pool_that_was_never_started_can_be_freed),
+        cmocka_unit_test(a_worker_that_keeps_up_gets_all),
+        cmocka_unit_test(a_worker_that_is_behind_gets_help),
+        cmocka_unit_test(requests_leave_at_the_end_of_their_turn),
         cmocka_unit_test(more_fetches_to_an_origin_open_more_shards),
         cmocka_unit_test(what_is_not_used_any_more_is_trimmed),
         cmocka_unit_test(a_name_is_looked_up_once),
