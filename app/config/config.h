@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/common.h"
+#include "base/err.h"
 #include "base/log.h"
 
 /* A longer file is refused. */
@@ -99,6 +100,13 @@ must_check int config_load(const char *path, struct config **ret_config, struct 
  * defaults. */
 must_check int config_parse(const char *name, const char *text, size_t size, struct config **ret_config,
                             struct config_errors *errors);
+
+/* A host's name has no more bytes (RFC 1035, section 2.3.4). */
+#define CONFIG_HOST_MAX_BYTES 253
+
+/* 0 when the host of a URL, as libcurl gives it, can be looked up: a name in another script must be in its
+ * ASCII form, for the resolver and libcurl have to agree on it.  Any thread. */
+must_check int config_check_host(const char *host, struct err *err);
 
 /* NULL is allowed. */
 void config_free(struct config *config);

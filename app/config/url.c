@@ -43,10 +43,28 @@ static const char *wrong_with(CURLUcode code)
     }
 }
 
+static bool is_ascii(const char *text)
+{
+    while (*text > 0)
+        text++;
+    return *text == '\0';
+}
+
+int config_check_host(const char *host, struct err *err)
+{
+    if (!is_ascii(host))
+        return err_set(err, -EINVAL, "the host name is not ASCII: write its xn-- form");
+    if (strlen(host) > CONFIG_HOST_MAX_BYTES)
+        return err_set(err, -EINVAL, "the host name has %zu bytes; at most %d are allowed", strlen(host),
+                       CONFIG_HOST_MAX_BYTES);
+    return 0;
+}
+
 /* The same parser that will fetch the URL judges it, so there is no second opinion on what it means. */
 int config_check_url(const char *url, struct err *err)
 {
     cleanup(url_free_scope) CURLU *handle = curl_url();
+    cleanup(curl_free_scope) char *host = NULL;
     cleanup(curl_free_scope) char *port = NULL;
 
     if (!handle)
@@ -60,6 +78,8 @@ int config_check_url(const char *url, struct err *err)
         return refuse(err, url, "is not an http or https URL");
     CURLUcode code = curl_url_set(handle, CURLUPART_URL, url, CURLU_DISALLOW_USER);
     if (code == CURLUE_OK)
+        code = curl_url_get(handle, CURLUPART_HOST, &host, 0);
+    if (code == CURLUE_OK)
         code = curl_url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
     if (code == CURLUE_OK && strcmp(port, "0") == 0)
         code = CURLUE_BAD_PORT_NUMBER;
@@ -68,5 +88,5 @@ int config_check_url(const char *url, struct err *err)
                        "the URL has a user name, which would show in answers and logs; leave it out");
     if (code == CURLUE_OUT_OF_MEMORY)
         return err_set(err, -ENOMEM, "out of memory");
-    return code == CURLUE_OK ? 0 : refuse(err, url, wrong_with(code));
+    return code == CURLUE_OK ? config_check_host(host, err) : refuse(err, url, wrong_with(code));
 }

@@ -142,6 +142,12 @@ struct fetch_target {
     bool is_tls;
 };
 
+/* target.c */
+
+/* From a Location header: as tolerant as browsers are, with spaces and bytes that should have been escaped. */
+must_check int fetch_target_create_redirect(const char *url, struct fetch_target **ret_target,
+                                            struct err *err);
+
 /* worker.c */
 must_check int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err *err);
 must_check int worker_start(struct fetch_worker *worker, unsigned number, struct err *err);
@@ -200,5 +206,5 @@ enum fetch_reason outcome_reason(CURLcode code);
 /* fetch_metrics.c */
 void fetch_count_start(void);
 void fetch_count_end(const struct fetch *fetch);
-void fetch_count_connections(long new_connections);
+void fetch_count_connection(bool is_new);
 void fetch_count_lookup(bool found);

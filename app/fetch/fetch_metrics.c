@@ -25,7 +25,7 @@ struct metric fetch_metrics[ROW_COUNT] = {
                        .help = "fetches started and not ended"},
     [ROW_CONNECTIONS] = {.name = "heddle_fetch_connections_total",
                          .type = METRIC_COUNTER,
-                         .help = "transfers by whether they needed a new connection to the upstream",
+                         .help = "transfers that got a connection to the upstream, by whether it was a new one",
                          .labels = {{"kind", connection_values, ARRAY_LEN(connection_values)}}},
     [ROW_LOOKUPS] = {.name = "heddle_fetch_lookups_total",
                      .type = METRIC_COUNTER,
@@ -46,9 +46,9 @@ void fetch_count_end(const struct fetch *fetch)
     metric_observe(&fetch_metrics[ROW_SECONDS], 0, 0, fetch->elapsed_ns);
 }
 
-void fetch_count_connections(long new_connections)
+void fetch_count_connection(bool is_new)
 {
-    metric_add(&fetch_metrics[ROW_CONNECTIONS], new_connections > 0 ? 0 : 1, 0, 1);
+    metric_add(&fetch_metrics[ROW_CONNECTIONS], is_new ? 0 : 1, 0, 1);
 }
 
 void fetch_count_lookup(bool found)

@@ -14,37 +14,33 @@ static bool is_numeric_host(const char *host)
     return host[0] == '[' || inet_pton(AF_INET, host, address) == 1;
 }
 
-/* A name in another script must be in its ASCII form: the resolver and libcurl have to agree on it. */
-static bool is_ascii(const char *text)
+static int fill_origin(struct fetch_target *target, const char *scheme, const char *host, const char *port,
+                       struct err *err)
 {
-    while (*text > 0)
-        text++;
-    return *text == '\0';
-}
-
-static int fill_origin(struct fetch_target *target, const char *scheme, const char *host, const char *port)
-{
-    char key[512];
-    int length = snprintf(key, sizeof(key), "%s://%s:%s", scheme, host, port);
+    char key[CONFIG_HOST_MAX_BYTES + 32];
     uint64_t number;
+    int rc = config_check_host(host, err);
 
-    if (length >= (int)sizeof(key) || parse_number(PARSE_UINT, port, 0, 65535, &number, NULL) < 0)
-        return -EINVAL;
+    if (rc == 0)
+        rc = parse_number(PARSE_UINT, port, 0, 65535, &number, err);
+    if (rc < 0)
+        return rc;
+    snprintf(key, sizeof(key), "%s://%s:%s", scheme, host, port);
     target->origin_key = strdup(key);
     target->host = strdup(host);
     target->port = (unsigned)number;
     target->is_tls = strcmp(scheme, "https") == 0;
     target->needs_lookup = !is_numeric_host(host);
-    return target->origin_key && target->host ? 0 : -ENOMEM;
+    return target->origin_key && target->host ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
-static int split_url(struct fetch_target *target, struct err *err)
+static int split_url(struct fetch_target *target, unsigned flags, struct err *err)
 {
     char *scheme = NULL;
     char *host = NULL;
     char *port = NULL;
     int rc = -EINVAL;
-    CURLUcode code = curl_url_set(target->parts, CURLUPART_URL, target->url, CURLU_NON_SUPPORT_SCHEME);
+    CURLUcode code = curl_url_set(target->parts, CURLUPART_URL, target->url, CURLU_NON_SUPPORT_SCHEME | flags);
 
     if (code == CURLUE_OK)
         code = curl_url_get(target->parts, CURLUPART_SCHEME, &scheme, 0);
@@ -57,11 +53,9 @@ static int split_url(struct fetch_target *target, struct err *err)
     if (code == CURLUE_OK)
         code = curl_url_get(target->parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
     if (code != CURLUE_OK)
-        err_set(err, rc, "%s", curl_url_strerror(code));
-    else if (!is_ascii(host))
-        err_set(err, rc, "the host name is not ASCII: write its xn-- form");
-    else if ((rc = fill_origin(target, scheme, host, port)) < 0)
-        err_set(err, rc, "the host name is too long");
+        rc = err_set(err, code == CURLUE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL, "%s", curl_url_strerror(code));
+    else
+        rc = fill_origin(target, scheme, host, port, err);
 end:
     curl_free(scheme);
     curl_free(host);
@@ -69,7 +63,7 @@ end:
     return rc;
 }
 
-int fetch_target_create(const char *url, struct fetch_target **ret_target, struct err *err)
+static int target_create(const char *url, unsigned flags, struct fetch_target **ret_target, struct err *err)
 {
     struct fetch_target *target = calloc(1, sizeof(*target));
     int rc;
@@ -81,13 +75,23 @@ int fetch_target_create(const char *url, struct fetch_target **ret_target, struc
     if (!target->url || !target->parts)
         rc = err_set(err, -ENOMEM, "out of memory");
     else
-        rc = split_url(target, err);
+        rc = split_url(target, flags, err);
     if (rc < 0) {
         fetch_target_free(target);
         return rc;
     }
     *ret_target = target;
     return 0;
+}
+
+int fetch_target_create(const char *url, struct fetch_target **ret_target, struct err *err)
+{
+    return target_create(url, 0, ret_target, err);
+}
+
+int fetch_target_create_redirect(const char *url, struct fetch_target **ret_target, struct err *err)
+{
+    return target_create(url, CURLU_URLENCODE | CURLU_ALLOW_SPACE, ret_target, err);
 }
 
 void fetch_target_free(struct fetch_target *target)

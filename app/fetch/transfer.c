@@ -7,6 +7,7 @@
  * Time-outs are kept here as well: two timers for each transfer in libcurl's tree cost more than the two
  * lists, which are queues by deadline because all fetches have the same time-outs. */
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,13 +80,17 @@ static void end_connecting(struct transfer *transfer)
     TAILQ_REMOVE(&transfer->worker->connecting, transfer, connecting_link);
 }
 
+/* The transfer has its connection: the one it opened, or one that was there. */
 static int on_connected(void *arg, char *upstream_ip, char *own_ip, int upstream_port, int own_port)
 {
+    struct transfer *transfer = arg;
+
     (void)upstream_ip;
     (void)own_ip;
     (void)upstream_port;
     (void)own_port;
-    end_connecting(arg);
+    fetch_count_connection(transfer->is_connecting);
+    end_connecting(transfer);
     return CURL_PREREQFUNC_OK;
 }
 
@@ -210,7 +215,9 @@ void transfer_free_idle(struct fetch_worker *worker)
 
 /* ---- starting ---- */
 
-/* HTTP/2 where a TLS upstream offers it, and then rather a new stream than a new connection. */
+/* HTTP/2 where a TLS upstream offers it.  Without CURLOPT_PIPEWAIT: a transfer that waits for another's
+ * connection stands in one list with those to all other origins, and one origin that hangs in its handshake
+ * would hold up all. */
 static void set_scheme(struct transfer *transfer, bool is_tls)
 {
     if (transfer->is_tls == is_tls)
@@ -218,7 +225,6 @@ static void set_scheme(struct transfer *transfer, bool is_tls)
     transfer->is_tls = is_tls;
     curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
                      (long)(is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L);
 }
 
 /* The shard's DNS cache keeps what it was given, so an address goes in once for each shard.  It only counts
@@ -290,26 +296,29 @@ static struct fetch *detach(struct transfer *transfer)
     return fetch;
 }
 
-void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
+static void read_status(struct transfer *transfer)
 {
-    fetch_end(detach(transfer), reason, "%s", error);
+    long status = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    transfer->fetch->status = (int)status;
 }
 
-static void read_head(struct transfer *transfer)
+static void read_charset(struct transfer *transfer)
 {
     struct fetch *fetch = transfer->fetch;
     struct http_media_type media_type;
     const char *content_type = NULL;
-    long status = 0;
-    long new_connections = 0;
 
-    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
-    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &new_connections);
-    fetch->status = (int)status;
     http_content_type_parse(content_type, &media_type);
     snprintf(fetch->charset, sizeof(fetch->charset), "%s", media_type.charset);
-    fetch_count_connections(new_connections);
+}
+
+void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
+{
+    read_status(transfer);
+    fetch_end(detach(transfer), reason, "%s", error);
 }
 
 static bool is_redirect(int status)
@@ -317,15 +326,16 @@ static bool is_redirect(int status)
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-/* Where the answer points to, NULL when it is not to be followed. */
-static char *redirect_url(const struct transfer *transfer)
+/* Where the answer points to, NULL when it is not to be followed.  Lent by the easy handle until it is used
+ * again. */
+static const char *redirect_url(const struct transfer *transfer)
 {
     const char *url = NULL;
 
     if (!is_redirect(transfer->fetch->status) || transfer->worker->pool->config->fetch.max_redirects == 0)
         return NULL;
     curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &url);
-    return url ? strdup(url) : NULL;
+    return url;
 }
 
 static void follow(struct fetch *fetch, const char *url)
@@ -337,8 +347,9 @@ static void follow(struct fetch *fetch, const char *url)
         fetch_end(fetch, FETCH_PROTOCOL, "more than %u redirects", fetch->redirects - 1);
         return;
     }
-    if (fetch_target_create(url, &target, &err) < 0) {
-        fetch_end(fetch, FETCH_PROTOCOL, "redirect not followed: %s", err.text);
+    int rc = fetch_target_create_redirect(url, &target, &err);
+    if (rc < 0) {
+        fetch_end(fetch, rc == -ENOMEM ? FETCH_CONNECT : FETCH_PROTOCOL, "redirect not followed: %s", err.text);
         return;
     }
     fetch_target_free(fetch->hop);
@@ -354,33 +365,36 @@ static void end_with_code(struct fetch *fetch, CURLcode code, bool is_too_large,
         fetch_end(fetch, FETCH_TOO_LARGE, "the body is larger than %zu bytes",
                   fetch->worker->pool->config->fetch.max_response_bytes);
     else if (code != CURLE_OK)
-        fetch_end(fetch, outcome_reason(code), "%s", error[0] ? error : curl_easy_strerror(code));
+        fetch_end(fetch, outcome_reason(code), "%s",
+                  error[0] && code != CURLE_OUT_OF_MEMORY ? error : curl_easy_strerror(code));
     else if (fetch->status >= 400)
         fetch_end(fetch, FETCH_HTTP_STATUS, "HTTP %d %s", fetch->status, http_reason_phrase(fetch->status));
     else
         fetch_end(fetch, FETCH_OK, "%s", "");
 }
 
-void transfer_finish(struct transfer *transfer, CURLcode code)
+/* What libcurl says, and what it does not see. */
+static CURLcode corrected_code(const struct transfer *transfer, CURLcode code)
 {
-    char error[CURL_ERROR_SIZE] = "";
+    if (transfer->fetch->body.failed)
+        return CURLE_OUT_OF_MEMORY;
+    return code == CURLE_OK && !transfer->has_whole_head ? CURLE_PARTIAL_FILE : code;
+}
+
+void transfer_finish(struct transfer *transfer, CURLcode libcurl_code)
+{
+    CURLcode code = corrected_code(transfer, libcurl_code);
     bool is_too_large = transfer->is_too_large;
-    char *url = NULL;
 
     note_address_given(transfer);
-    read_head(transfer);
-    if (code == CURLE_OK && !transfer->has_whole_head)
-        code = CURLE_PARTIAL_FILE;
-    if (code == CURLE_OK)
-        url = redirect_url(transfer);
-    else
-        snprintf(error, sizeof(error), "%s", transfer->error);
-    struct fetch *fetch = detach(transfer);
+    read_status(transfer);
+    read_charset(transfer);
+    const char *url = code == CURLE_OK ? redirect_url(transfer) : NULL;
+    struct fetch *fetch = detach(transfer); /* its texts stay until it is used again */
     if (url)
         follow(fetch, url);
     else
-        end_with_code(fetch, code, is_too_large, error);
-    free(url);
+        end_with_code(fetch, code, is_too_large, transfer->error);
 }
 
 /* From here on no cancel reaches the fetch. */

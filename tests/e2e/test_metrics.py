@@ -4,6 +4,7 @@ import pytest
 
 from harness import fastcgi, metrics
 from harness.metrics import Metrics
+from harness.programs import free_port
 from harness.wait import wait_until
 
 FAN_OUT = "/concurrent_requests/"
@@ -80,6 +81,14 @@ def test_fetches_and_connections_are_counted(heddle, upstream):
     assert scrape.value(metrics.CONNECTIONS, kind="new") == 4
     assert scrape.value(metrics.CONNECTIONS, kind="reused") == 16
     assert scrape.value(metrics.FETCH_SECONDS + "_count") == 20
+
+
+def test_a_connection_that_was_refused_is_neither_new_nor_reused(heddle, upstream):
+    program = heddle([f"http://127.0.0.1:{free_port()}/", upstream.url("/x")])
+    program.ask("GET", FAN_OUT)
+    scrape = program.metrics()
+    assert scrape.value(metrics.CONNECTIONS, kind="new") == 1
+    assert scrape.value(metrics.CONNECTIONS, kind="reused") == 0
 
 
 def test_histograms_are_consistent(heddle, upstream):

@@ -169,7 +169,7 @@ static void each_way_to_end_has_its_reason(void **state)
         {"/?status=404", FETCH_HTTP_STATUS, 404},
         {"/?status=503&size=10", FETCH_HTTP_STATUS, 503},
         {"/?stall=1", FETCH_TIMEOUT, 0},
-        {"/?size=1000&drip=10", FETCH_TIMEOUT, ANY_STATUS},
+        {"/?size=1000&drip=10", FETCH_TIMEOUT, 200},
         {"/?size=65537", FETCH_TOO_LARGE, 200},
         {"/?size=65537&chunked=1", FETCH_TOO_LARGE, 200},
         {"/?size=1000000&gzip=1", FETCH_TOO_LARGE, 200},
@@ -354,6 +354,21 @@ static void redirects_are_followed(void **state)
     assert_memory_equal(probe.fetch.body.data, "here", 4);
     assert_int_equal(atomic_load(&names_asked), 1);
     probe_done(&probe);
+    pool_end(&pool);
+}
+
+/* As browsers and curl do. */
+static void a_location_with_a_space_is_followed(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+    char path[256];
+
+    snprintf(path, sizeof(path), "/?redirect_to=http%%3A%%2F%%2F127.0.0.1%%3A%u%%2Fa%%20b%%3Fbody%%3Dhere",
+             mock.port);
+    probe_init_at(&probe, "127.0.0.1", path);
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
     pool_end(&pool);
 }
 
@@ -883,6 +898,7 @@ int main(void)
         cmocka_unit_test(a_body_is_kept_up_to_what_was_asked_for),
         cmocka_unit_test(targets_that_are_not_http_are_refused),
         cmocka_unit_test(redirects_are_followed),
+        cmocka_unit_test(a_location_with_a_space_is_followed),
         cmocka_unit_test(without_redirects_the_redirect_is_the_answer),
         cmocka_unit_test(redirects_do_not_start_the_time_anew),
         cmocka_unit_test(a_fetch_cancelled_at_once_ends),
