@@ -61,6 +61,7 @@ struct config {
         uint64_t timeout_ms;
         uint64_t connect_timeout_ms;
         uint64_t dns_ttl_ms;
+        unsigned resolver_threads;
         size_t max_response_bytes;
         unsigned max_redirects;
         char *ca_file; /* "": the system's */

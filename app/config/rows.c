@@ -155,7 +155,19 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         FIELD(fetch.dns_ttl_ms),
         .default_text = "30s",
         .max = HOUR_MS,
-        .help = "How long the addresses of a host name are used before they are looked up again.",
+        .help = "How long the addresses of a host name are used before they are looked up again. While that "
+                "takes, and for five minutes when no name server answers, the old ones serve.",
+    },
+    {
+        .key = "fetch.resolver_threads",
+        .type = CONFIG_UINT,
+        FIELD(fetch.resolver_threads),
+        .default_text = "16",
+        .min = 1,
+        .max = 256,
+        .help =
+            "Threads that look up host names, one name each at a time. As many names whose name servers do "
+            "not answer hold up no others.",
     },
     {
         .key = "fetch.max_response",

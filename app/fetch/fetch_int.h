@@ -27,12 +27,17 @@
 #endif
 #define SHARDS_MAX 1024
 
+/* After this long a shard is given an origin's addresses again. */
+#define ADDRESS_GIVEN_MS (30 * 60 * 1000)
+
 struct shard {
     struct fetch_worker *worker;
     CURLM *multi;
     unsigned index;
     uint64_t timer_ns; /* when libcurl wants to be called */
     bool is_touched;   /* libcurl was called: a transfer may have ended */
+    unsigned transfer_count;
+    bool was_used; /* since the last trim */
 };
 
 /* What a worker knows about scheme://host:port. */
@@ -44,8 +49,10 @@ struct origin {
     struct resolver_query query; /* the resolver's while is_asked */
     bool is_asked;
     char *addresses;     /* "1.2.3.4,::1", NULL while unknown */
-    unsigned generation; /* counts changes of `addresses` */
+    unsigned generation; /* counts changes of `addresses`, and when they are to be given again */
+    uint64_t give_again_ns;
     uint64_t fresh_until_ns;
+    uint64_t confirmed_ns; /* when `addresses` were found */
     TAILQ_HEAD(waiting_list, fetch) waiting;
     unsigned fetch_count; /* waiting or in flight */
     bool was_used;        /* since the last trim */
@@ -66,7 +73,8 @@ struct transfer {
     bool is_connecting;  /* in the worker's list of those */
     uint64_t connect_ns; /* when that began */
     TAILQ_ENTRY(transfer) connecting_link;
-    bool is_tls; /* set up for https */
+    bool is_tls;      /* set up for https */
+    bool is_last_use; /* its connection is closed behind it */
     bool is_too_large;
     bool has_whole_head; /* the last header line was the empty one */
     SLIST_ENTRY(transfer) idle_link;
@@ -113,6 +121,7 @@ struct fetch_worker {
     struct origin *origins;
     struct fd_slot *fds;
     size_t fd_count;
+    bool is_short_of_fds; /* since the last trim */
     int to_uncork[UNCORK_BATCH];
     unsigned to_uncork_count;
     SLIST_HEAD(idle_list, transfer) idle;
@@ -174,6 +183,8 @@ struct shard *shard_choose(struct origin *origin);
 /* Counts a transfer of the origin in the shard, from transfer_start to its end. */
 void shard_enter(struct shard *shard, struct origin *origin);
 void shard_leave(struct shard *shard, struct origin *origin);
+/* Frees the last shards when nothing has used them since the last trim, with the connections they keep. */
+void shard_trim(struct fetch_worker *worker);
 void shard_free_all(struct fetch_worker *worker);
 void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
 void shard_run_timers(struct fetch_worker *worker);

@@ -25,7 +25,8 @@ struct metric fetch_metrics[ROW_COUNT] = {
                        .help = "fetches started and not ended"},
     [ROW_CONNECTIONS] = {.name = "heddle_fetch_connections_total",
                          .type = METRIC_COUNTER,
-                         .help = "transfers that got a connection to the upstream, by whether it was a new one",
+                         .help =
+                             "transfers that got a connection to the upstream, by whether it was a new one",
                          .labels = {{"kind", connection_values, ARRAY_LEN(connection_values)}}},
     [ROW_LOOKUPS] = {.name = "heddle_fetch_lookups_total",
                      .type = METRIC_COUNTER,

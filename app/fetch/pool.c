@@ -5,7 +5,6 @@
 
 #include "fetch/fetch_int.h"
 
-#define RESOLVER_THREADS     2
 #define USER_AGENT_MAX_BYTES 512
 
 /* As a list, they go into each request once; as options, libcurl formats each of them twice. */
@@ -48,7 +47,7 @@ int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool,
 
 int fetch_pool_start(struct fetch_pool *pool, struct err *err)
 {
-    int rc = resolver_create(RESOLVER_THREADS, &pool->resolver, err);
+    int rc = resolver_create(pool->config->fetch.resolver_threads, &pool->resolver, err);
 
     for (unsigned i = 0; i < pool->worker_count && rc == 0; i++)
         rc = worker_start(&pool->workers[i], i, err);

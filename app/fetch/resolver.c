@@ -7,18 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
+#include "fetch/fetch_int.h"
 
-#define ADDRESSES_MAX 8
-#define HOST_SIZE     256
-#define STOP_MS       1000
+#define STOP_MS 1000
+
+/* One host, and all who want to know its addresses. */
+struct lookup {
+    char *host;
+    TAILQ_HEAD(query_list, resolver_query) queries;
+    TAILQ_ENTRY(lookup) link; /* in the queue, until a thread has begun it */
+    UT_hash_handle hh;
+};
 
 struct resolver {
     pthread_mutex_t lock;
     /* guarded by lock: */
-    TAILQ_HEAD(query_list, resolver_query) queue;
+    struct lookup *by_host;
+    TAILQ_HEAD(lookup_list, lookup) queue;
     bool is_stopping;
     unsigned ended_count; /* threads that are past their last look-up */
     pthread_cond_t has_work;
@@ -30,11 +36,11 @@ struct resolver {
 
 static char *format_addresses(const struct addrinfo *list)
 {
-    char text[ADDRESSES_MAX * (INET6_ADDRSTRLEN + 1)] = "";
+    char text[RESOLVER_ADDRESSES_SIZE] = "";
     size_t length = 0;
     int count = 0;
 
-    for (const struct addrinfo *at = list; at && count < ADDRESSES_MAX; at = at->ai_next) {
+    for (const struct addrinfo *at = list; at && count < RESOLVER_ADDRESSES_MAX; at = at->ai_next) {
         char address[INET6_ADDRSTRLEN];
         if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) != 0)
             continue;
@@ -53,35 +59,69 @@ static int look_up(const char *host, char **ret_addresses)
         return rc;
     *ret_addresses = format_addresses(list);
     freeaddrinfo(list);
-    return *ret_addresses ? 0 : EAI_NONAME;
+    return *ret_addresses ? 0 : EAI_MEMORY;
 }
 
-/* The next query, with its host copied: the query itself must not be touched again when we are stopping. */
-static struct resolver_query *next_query(struct resolver *resolver, char ret_host[HOST_SIZE])
+static void lookup_free(struct lookup *lookup)
+{
+    free(lookup->host);
+    free(lookup);
+}
+
+/* NULL when out of memory. */
+static struct lookup *add_lookup_locked(struct resolver *resolver, const char *host)
+{
+    struct lookup *lookup = calloc(1, sizeof(*lookup));
+
+    if (!lookup)
+        return NULL;
+    TAILQ_INIT(&lookup->queries);
+    lookup->host = strdup(host);
+    if (lookup->host)
+        HASH_ADD_KEYPTR(hh, resolver->by_host, lookup->host, strlen(lookup->host), lookup);
+    if (!lookup->hh.tbl) {
+        lookup_free(lookup);
+        return NULL;
+    }
+    TAILQ_INSERT_TAIL(&resolver->queue, lookup, link);
+    pthread_cond_signal(&resolver->has_work);
+    return lookup;
+}
+
+static struct lookup *next_lookup(struct resolver *resolver)
 {
     LOCK(&resolver->lock);
     while (TAILQ_EMPTY(&resolver->queue) && !resolver->is_stopping)
         cond_wait_until(&resolver->has_work, &resolver->lock, CLOCK_NEVER);
     if (resolver->is_stopping)
         return NULL;
-    struct resolver_query *query = TAILQ_FIRST(&resolver->queue);
-    TAILQ_REMOVE(&resolver->queue, query, link);
-    snprintf(ret_host, HOST_SIZE, "%s", query->host);
-    return query;
+    struct lookup *lookup = TAILQ_FIRST(&resolver->queue);
+    TAILQ_REMOVE(&resolver->queue, lookup, link);
+    return lookup;
 }
 
-/* `done` only hands the query on: it is called with the lock held so that none is called after resolver_free.
- */
-static bool report(struct resolver *resolver, struct resolver_query *query, char *addresses, int gai_error)
+static void answer(struct resolver_query *query, const char *addresses, int gai_error)
 {
-    LOCK(&resolver->lock);
-    if (resolver->is_stopping) {
-        free(addresses);
-        return false;
-    }
-    query->addresses = addresses;
-    query->gai_error = gai_error;
+    query->addresses = addresses ? strdup(addresses) : NULL;
+    query->gai_error = addresses && !query->addresses ? EAI_MEMORY : gai_error;
     query->done(query);
+}
+
+/* `done` only hands a query on: it is called with the lock held so that none is called after resolver_free.
+ * When that has begun the queries must not be touched; the look-up is freed there. */
+static bool report(struct resolver *resolver, struct lookup *lookup, const char *addresses, int gai_error)
+{
+    struct resolver_query *query;
+
+    LOCK(&resolver->lock);
+    if (resolver->is_stopping)
+        return false;
+    HASH_DEL(resolver->by_host, lookup);
+    while ((query = TAILQ_FIRST(&lookup->queries))) {
+        TAILQ_REMOVE(&lookup->queries, query, link);
+        answer(query, addresses, gai_error);
+    }
+    lookup_free(lookup);
     return true;
 }
 
@@ -95,14 +135,15 @@ static void announce_end(struct resolver *resolver)
 static void *thread_main(void *arg)
 {
     struct resolver *resolver = arg;
-    struct resolver_query *query;
-    char host[HOST_SIZE];
+    struct lookup *lookup;
+    bool goes_on = true;
 
-    while ((query = next_query(resolver, host))) {
+    while (goes_on && (lookup = next_lookup(resolver))) {
         char *addresses = NULL;
-        int gai_error = look_up(host, &addresses);
-        if (!report(resolver, query, addresses, gai_error))
-            break;
+        int gai_error = look_up(lookup->host, &addresses);
+        fetch_count_lookup(addresses != NULL);
+        goes_on = report(resolver, lookup, addresses, gai_error);
+        free(addresses);
     }
     announce_end(resolver);
     return NULL;
@@ -134,9 +175,16 @@ int resolver_create(unsigned threads, struct resolver **ret_resolver, struct err
 
 void resolver_ask(struct resolver *resolver, struct resolver_query *query)
 {
+    struct lookup *lookup;
+
     LOCK(&resolver->lock);
-    TAILQ_INSERT_TAIL(&resolver->queue, query, link);
-    pthread_cond_signal(&resolver->has_work);
+    HASH_FIND_STR(resolver->by_host, query->host, lookup);
+    if (!lookup)
+        lookup = add_lookup_locked(resolver, query->host);
+    if (lookup)
+        TAILQ_INSERT_TAIL(&lookup->queries, query, link);
+    else
+        answer(query, NULL, EAI_MEMORY);
 }
 
 /* False when a thread still hangs in getaddrinfo at the deadline. */
@@ -151,6 +199,17 @@ static bool wait_until_all_ended(struct resolver *resolver, uint64_t deadline_ns
     return true;
 }
 
+/* The threads have ended. */
+static void free_lookups(struct resolver *resolver)
+{
+    struct lookup *lookup;
+
+    while ((lookup = resolver->by_host)) {
+        HASH_DEL(resolver->by_host, lookup);
+        lookup_free(lookup);
+    }
+}
+
 void resolver_free(struct resolver *resolver)
 {
     if (!resolver)
@@ -163,6 +222,7 @@ void resolver_free(struct resolver *resolver)
     }
     for (unsigned i = 0; i < resolver->thread_count; i++)
         thread_join(resolver->threads[i]);
+    free_lookups(resolver);
     pthread_mutex_destroy(&resolver->lock);
     pthread_cond_destroy(&resolver->has_work);
     pthread_cond_destroy(&resolver->has_ended);

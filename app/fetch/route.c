@@ -13,6 +13,9 @@
 /* A failed look-up is repeated at most this often. */
 #define NEGATIVE_TTL_MS 1000
 
+/* While name servers cannot be asked, the addresses they gave last serve this long. */
+#define STALE_MAX_MS (5 * 60 * 1000)
+
 /* Redirects can lead anywhere.  Origins that nobody used for a while are forgotten; more than these are
  * refused. */
 #define ORIGINS_MAX 4096
@@ -84,10 +87,20 @@ static void wait_for_address(struct origin *origin, struct fetch *fetch)
     origin->fetch_count++;
 }
 
+/* Shards get the addresses with their next transfer. */
+static void start_generation(struct origin *origin)
+{
+    origin->generation++;
+    origin->give_again_ns = clock_deadline_ns(origin->worker->now_ns, ADDRESS_GIVEN_MS);
+}
+
 static void send_to_shard(struct fetch *fetch)
 {
-    struct shard *shard = shard_choose(fetch->origin);
+    struct origin *origin = fetch->origin;
+    struct shard *shard = shard_choose(origin);
 
+    if (origin->worker->now_ns >= origin->give_again_ns)
+        start_generation(origin);
     if (shard)
         transfer_start(fetch, shard);
     else
@@ -118,13 +131,28 @@ void route_fetch(struct fetch *fetch)
 
 static void take_addresses(struct origin *origin, char *addresses)
 {
-    if (origin->addresses && strcmp(origin->addresses, addresses) == 0) {
-        free(addresses);
-        return;
-    }
+    bool is_same = origin->addresses && strcmp(origin->addresses, addresses) == 0;
+
     free(origin->addresses);
     origin->addresses = addresses;
-    origin->generation++;
+    origin->confirmed_ns = origin->worker->now_ns;
+    if (!is_same)
+        start_generation(origin);
+}
+
+static bool is_temporary(int gai_error)
+{
+    return gai_error == EAI_AGAIN || gai_error == EAI_SYSTEM || gai_error == EAI_MEMORY;
+}
+
+/* A name that is no more has no addresses; that nobody could be asked does not change them for a while. */
+static void take_failure(struct origin *origin, int gai_error)
+{
+    if (is_temporary(gai_error) &&
+        origin->worker->now_ns < clock_deadline_ns(origin->confirmed_ns, STALE_MAX_MS))
+        return;
+    free(origin->addresses);
+    origin->addresses = NULL;
 }
 
 void route_resolved(struct resolver_query *query)
@@ -135,11 +163,12 @@ void route_resolved(struct resolver_query *query)
     struct fetch *fetch;
 
     origin->is_asked = false;
-    fetch_count_lookup(query->addresses != NULL);
     origin->fresh_until_ns =
         clock_deadline_ns(worker->now_ns, query->addresses ? config->fetch.dns_ttl_ms : NEGATIVE_TTL_MS);
     if (query->addresses)
         take_addresses(origin, query->addresses);
+    else
+        take_failure(origin, query->gai_error);
     query->addresses = NULL;
     while ((fetch = TAILQ_FIRST(&origin->waiting))) {
         route_stop_waiting(fetch);

@@ -77,8 +77,9 @@ static void set_registered(struct fetch_worker *worker, int fd, uint16_t events)
 
     if (slot->registered == events)
         return;
-    epoll_ctl(worker->epoll_fd, operation, fd, &event);
-    slot->registered = events;
+    /* Without memory for it the transfer ends with its time-out, or libcurl asks again. */
+    if (epoll_ctl(worker->epoll_fd, operation, fd, &event) == 0)
+        slot->registered = events;
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
@@ -103,6 +104,12 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     return 0;
 }
 
+/* The kernel gives the lowest number that is free: a high one says that nearly all are used. */
+static bool is_near_limit(const struct fetch_worker *worker, int fd)
+{
+    return (size_t)fd >= worker->fd_count - worker->fd_count / 8;
+}
+
 /* libcurl 7.88 closes a socket that never got connected without shard_on_close: what is known of the number
  * may be about a socket that has gone. */
 curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address,
@@ -119,6 +126,8 @@ curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_s
     worker->fds[fd] = (struct fd_slot){.is_corked = is_corked};
     if (is_corked)
         set_cork(fd, 1);
+    if (is_near_limit(worker, fd))
+        worker->is_short_of_fds = true;
     return fd;
 }
 
@@ -182,12 +191,15 @@ void shard_enter(struct shard *shard, struct origin *origin)
 {
     origin->in_flight[shard->index]++;
     origin->fetch_count++;
+    shard->transfer_count++;
+    shard->was_used = true;
 }
 
 void shard_leave(struct shard *shard, struct origin *origin)
 {
     origin->in_flight[shard->index]--;
     origin->fetch_count--;
+    shard->transfer_count--;
     origin->first_free = MIN(origin->first_free, shard->index);
 }
 
@@ -257,11 +269,35 @@ void shard_collect(struct fetch_worker *worker)
 
 /* ---- ending ---- */
 
+static void free_last(struct fetch_worker *worker)
+{
+    struct shard *shard = worker->shards[--worker->shard_count];
+
+    /* The next shard with this number knows no addresses. */
+    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next)
+        origin->told[shard->index] = 0;
+    curl_multi_cleanup(shard->multi);
+    free(shard);
+}
+
+static bool is_last_unused(const struct fetch_worker *worker)
+{
+    const struct shard *last = worker->shard_count > 0 ? worker->shards[worker->shard_count - 1] : NULL;
+
+    return last && last->transfer_count == 0 && !last->was_used;
+}
+
+void shard_trim(struct fetch_worker *worker)
+{
+    while (is_last_unused(worker))
+        free_last(worker);
+    for (unsigned i = 0; i < worker->shard_count; i++)
+        worker->shards[i]->was_used = false;
+    worker->is_short_of_fds = false;
+}
+
 void shard_free_all(struct fetch_worker *worker)
 {
-    for (unsigned i = 0; i < worker->shard_count; i++) {
-        curl_multi_cleanup(worker->shards[i]->multi);
-        free(worker->shards[i]);
-    }
-    worker->shard_count = 0;
+    while (worker->shard_count > 0)
+        free_last(worker);
 }

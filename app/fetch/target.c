@@ -40,7 +40,8 @@ static int split_url(struct fetch_target *target, unsigned flags, struct err *er
     char *host = NULL;
     char *port = NULL;
     int rc = -EINVAL;
-    CURLUcode code = curl_url_set(target->parts, CURLUPART_URL, target->url, CURLU_NON_SUPPORT_SCHEME | flags);
+    CURLUcode code =
+        curl_url_set(target->parts, CURLUPART_URL, target->url, CURLU_NON_SUPPORT_SCHEME | flags);
 
     if (code == CURLUE_OK)
         code = curl_url_get(target->parts, CURLUPART_SCHEME, &scheme, 0);

@@ -23,6 +23,9 @@
 /* Below the 60 to 75 s after which servers usually close idle connections. */
 #define CONNECTION_IDLE_MAX_S 50L
 
+/* How long libcurl keeps an address that it was given; it gets it again after half that time. */
+#define ADDRESS_KEPT_S (2L * ADDRESS_GIVEN_MS / 1000)
+
 /* ---- receiving ---- */
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
@@ -144,6 +147,7 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, CONNECTION_IDLE_MAX_S);
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, ADDRESS_KEPT_S);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     if (config->fetch.ca_file[0] != '\0')
         curl_easy_setopt(easy, CURLOPT_CAINFO, config->fetch.ca_file);
@@ -227,16 +231,27 @@ static void set_scheme(struct transfer *transfer, bool is_tls)
                      (long)(is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
 }
 
-/* The shard's DNS cache keeps what it was given, so an address goes in once for each shard.  It only counts
- * as given when the transfer that brought it has ended by itself: a cancel may have come before libcurl
- * looked. */
+/* Connections are kept for the next transfer unless descriptors are short. */
+static void set_last_use(struct transfer *transfer)
+{
+    bool is_last_use = transfer->worker->is_short_of_fds;
+
+    if (transfer->is_last_use == is_last_use)
+        return;
+    transfer->is_last_use = is_last_use;
+    curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, is_last_use ? 1L : 0L);
+}
+
+/* The shard's DNS cache keeps what it was given ("+": for ADDRESS_KEPT_S), so an address goes in once for each
+ * shard and generation.  It only counts as given when the transfer that brought it has ended by itself: a
+ * cancel may have come before libcurl looked. */
 static bool set_address(struct transfer *transfer, const struct origin *origin)
 {
-    char entry[1024];
+    char entry[CONFIG_HOST_MAX_BYTES + RESOLVER_ADDRESSES_SIZE + 16];
 
     if (!origin->needs_lookup || origin->told[transfer->shard->index] == origin->generation)
         return true;
-    snprintf(entry, sizeof(entry), "%s:%u:%s", origin->query.host, origin->port, origin->addresses);
+    snprintf(entry, sizeof(entry), "+%s:%u:%s", origin->query.host, origin->port, origin->addresses);
     transfer->resolve = curl_slist_append(NULL, entry);
     transfer->resolve_generation = origin->generation;
     if (!transfer->resolve)
@@ -271,6 +286,7 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
     shard_enter(shard, fetch->origin);
     curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
     set_scheme(transfer, target->is_tls);
+    set_last_use(transfer);
     if (!set_address(transfer, fetch->origin) ||
         curl_multi_add_handle(shard->multi, transfer->easy) != CURLM_OK)
         transfer_cancel(transfer, FETCH_CONNECT, "out of memory");
@@ -349,7 +365,8 @@ static void follow(struct fetch *fetch, const char *url)
     }
     int rc = fetch_target_create_redirect(url, &target, &err);
     if (rc < 0) {
-        fetch_end(fetch, rc == -ENOMEM ? FETCH_CONNECT : FETCH_PROTOCOL, "redirect not followed: %s", err.text);
+        fetch_end(fetch, rc == -ENOMEM ? FETCH_CONNECT : FETCH_PROTOCOL, "redirect not followed: %s",
+                  err.text);
         return;
     }
     fetch_target_free(fetch->hop);

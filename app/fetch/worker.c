@@ -210,7 +210,7 @@ static int wait_ms(const struct fetch_worker *worker)
 
     next_ns = MIN(next_ns, next_deadline_ns(worker));
     next_ns = MIN(next_ns, transfer_next_connect_deadline_ns(worker));
-    if (worker->idle_count > 0 || worker->origins)
+    if (worker->idle_count > 0 || worker->origins || worker->shard_count > 0)
         next_ns = MIN(next_ns, worker->trim_at_ns);
     return clock_poll_timeout_ms(clock_now_ns(), next_ns);
 }
@@ -223,6 +223,7 @@ static void run_housekeeping(struct fetch_worker *worker)
         worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
         transfer_trim_idle(worker);
         route_trim_origins(worker);
+        shard_trim(worker);
     }
 }
 

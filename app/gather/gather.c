@@ -111,23 +111,17 @@ static void on_part_done(struct fetch *part)
         gather->options.done(gather, gather->options.arg);
 }
 
-static bool cancel(struct gather *gather)
+/* While it runs at least one part is with the pool: the last of those to end calls `done`. */
+void gather_cancel(struct gather *gather)
 {
     LOCK(&gather->lock);
     bool was_running = gather->started_count > 0 && !gather->is_cancelled && !is_finished_locked(gather);
     gather->is_cancelled = true;
     if (!was_running)
-        return false;
+        return;
     for (size_t i = 0; i < gather->started_count; i++)
         fetch_cancel(&gather->parts[i]);
     end_unstarted_locked(gather);
-    return is_finished_locked(gather);
-}
-
-void gather_cancel(struct gather *gather)
-{
-    if (cancel(gather))
-        gather->options.done(gather, gather->options.arg);
 }
 
 size_t gather_count(const struct gather *gather)

@@ -16,7 +16,7 @@
 
 struct gather;
 
-/* On a fetch worker, or inside gather_start or gather_cancel; must not block. */
+/* On a fetch worker, or inside gather_start; must not block. */
 typedef void (*gather_done_fn)(struct gather *gather, void *arg);
 
 struct gather_options {

@@ -10,6 +10,8 @@
 /*     once.test, other.test   127.0.0.1               gone.test   no such host
  *     slow.test               127.0.0.1 when names_let_go() has been called
  *     moved.test              127.0.0.1, then 127.0.0.2, ... with each look-up
+ *     gone-later.test         127.0.0.1 at first, then no such host
+ *     dumb-later.test         127.0.0.1 at first, then no name server answers
  *     all others              what the C library says */
 static struct {
     pthread_mutex_t lock;
@@ -55,8 +57,10 @@ int getaddrinfo(const char *restrict name, const char *restrict service,
     if (!is_fake_name(name))
         return real.fn(name, service, hints, ret_list);
     unsigned number = atomic_fetch_add(&names_asked, 1) + 1;
-    if (strcmp(name, "gone.test") == 0)
+    if (strcmp(name, "gone.test") == 0 || (strcmp(name, "gone-later.test") == 0 && number > 1))
         return EAI_NONAME;
+    if (strcmp(name, "dumb-later.test") == 0 && number > 1)
+        return EAI_AGAIN;
     if (strcmp(name, "slow.test") == 0)
         names_wait();
     if (strcmp(name, "moved.test") == 0)

@@ -104,6 +104,7 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->fetch.timeout_ms, 10000);
         assert_int_equal(config->fetch.connect_timeout_ms, 5000);
         assert_int_equal(config->fetch.dns_ttl_ms, 30000);
+        assert_int_equal(config->fetch.resolver_threads, 16);
         assert_int_equal(config->fetch.max_response_bytes, 1 << 20);
         assert_int_equal(config->fetch.max_redirects, 10);
         assert_string_equal(config->fetch.ca_file, "");
@@ -134,6 +135,7 @@ static void every_setting_is_read(void **state)
                                                             "  timeout: 1s\n"
                                                             "  connect_timeout: 2s\n"
                                                             "  dns_ttl: 0s\n"
+                                                            "  resolver_threads: 1\n"
                                                             "  max_response: 1\n"
                                                             "  max_redirects: 0\n"
                                                             "  ca_file: /etc/ca.pem\n"
@@ -168,6 +170,7 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config->fetch.timeout_ms, 1000);
     assert_int_equal(config->fetch.connect_timeout_ms, 2000);
     assert_int_equal(config->fetch.dns_ttl_ms, 0);
+    assert_int_equal(config->fetch.resolver_threads, 1);
     assert_int_equal(config->fetch.max_response_bytes, 1);
     assert_int_equal(config->fetch.max_redirects, 0);
     assert_string_equal(config->fetch.ca_file, "/etc/ca.pem");

@@ -2,6 +2,7 @@
 #include "fake_names.h"
 
 #include <arpa/inet.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "fetch/fetch_int.h"
@@ -710,6 +711,91 @@ static void what_is_not_used_any_more_is_trimmed(void **state)
     pool_end(&pool);
 }
 
+/* At the end of this turn. */
+static void trim_soon(struct probe *probe)
+{
+    probe->fetch.worker->trim_at_ns = 0;
+    look(probe);
+}
+
+static void shards_that_are_not_used_any_more_are_freed(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    size_t count = 3 * SHARD_ORIGIN_MAX;
+    struct probe last;
+
+    for (size_t round = 0; round < 2;
+         round++) { /* the second opens them again, at a name they have forgotten */
+        struct probe *probes = probes_at(count, "once.test", "/?delay=50");
+        submit_all(&pool, probes, count);
+        wait_for_count(&done_count, (unsigned)(round * (count + 3) + count));
+        free_probes(probes, count, FETCH_OK);
+        for (size_t i = 0; i < 3; i++) {
+            probe_init_at(&last, "once.test", "/");
+            last.then = trim_soon;
+            run(&pool, &last);
+            probe_done(&last);
+        }
+        assert_int_equal(last.shard_count, 1);
+    }
+    assert_int_equal(atomic_load(&names_asked), 1); /* libcurl has not asked by itself */
+    pool_end(&pool);
+}
+
+static void be_short_of_fds(struct probe *probe)
+{
+    probe->fetch.worker->is_short_of_fds = true;
+    look(probe);
+}
+
+/* The lowest free number is high: the next connections are not kept. */
+static void connections_are_closed_when_descriptors_are_short(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe *probes = probes_at(20, "127.0.0.1", "/?delay=20");
+    struct probe probe;
+    unsigned warm_count;
+
+    submit_all(&pool, probes, 20);
+    wait_for_count(&done_count, 20);
+    free_probes(probes, 20, FETCH_OK);
+    warm_count = count_descriptors();
+    probe_init_at(&probe, "127.0.0.1", "/");
+    probe.then = be_short_of_fds;
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
+    probes = probes_at(20, "127.0.0.1", "/?delay=20");
+    submit_all(&pool, probes, 20);
+    wait_for_count(&done_count, 41);
+    free_probes(probes, 20, FETCH_OK);
+    assert_in_range(warm_count - count_descriptors(), 10, 20);
+    pool_end(&pool);
+}
+
+static void a_high_number_says_that_descriptors_are_short(void **state)
+{
+    struct rlimit limit;
+    struct probe probe;
+    NEED_MOCK();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    unsigned used = count_descriptors();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){used + 30, limit.rlim_max}), 0);
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe *probes = probes_at(60, "127.0.0.1", "/?delay=100");
+
+    submit_all(&pool, probes, 60); /* more than there can be sockets */
+    wait_for_count(&done_count, 60);
+    probe_init_at(&probe, "127.0.0.1", "/");
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
+    assert_true(pool.pool->workers[0].is_short_of_fds);
+    for (size_t i = 0; i < 60; i++)
+        probe_done(&probes[i]);
+    free(probes);
+    pool_end(&pool);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 /* ---- names ---- */
 
 static void a_name_is_looked_up_once(void **state)
@@ -766,6 +852,45 @@ static void an_address_is_looked_up_again_when_it_is_old(void **state)
         wait_for_count(&names_asked, round); /* the old address served meanwhile */
         probe_done(&probe);
     }
+    pool_end(&pool);
+}
+
+static enum fetch_reason reason_at(struct pool *pool, const char *host)
+{
+    struct probe probe;
+
+    probe_init_at(&probe, host, "/?close=1");
+    run(pool, &probe);
+    enum fetch_reason reason = probe.fetch.reason;
+    probe_done(&probe);
+    return reason;
+}
+
+static bool name_is_gone(void *pool)
+{
+    return reason_at(pool, "gone-later.test") == FETCH_DNS;
+}
+
+static void a_name_that_is_no_more_is_not_used_any_more(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, dns_ttl: 0s}");
+
+    assert_int_equal(reason_at(&pool, "gone-later.test"), FETCH_OK);
+    wait_until(name_is_gone, &pool); /* the old address serves until the answer is there */
+    pool_end(&pool);
+}
+
+static void an_address_serves_while_no_name_server_answers(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, dns_ttl: 0s}");
+
+    assert_int_equal(reason_at(&pool, "dumb-later.test"), FETCH_OK);
+    assert_int_equal(reason_at(&pool, "dumb-later.test"), FETCH_OK);
+    wait_for_count(&names_asked, 2);
+    for (size_t i = 0; i < 20; i++)
+        assert_int_equal(reason_at(&pool, "dumb-later.test"), FETCH_OK);
     pool_end(&pool);
 }
 
@@ -914,10 +1039,15 @@ int main(void)
         cmocka_unit_test(requests_leave_at_the_end_of_their_turn),
         cmocka_unit_test(more_fetches_to_an_origin_open_more_shards),
         cmocka_unit_test(what_is_not_used_any_more_is_trimmed),
+        cmocka_unit_test(shards_that_are_not_used_any_more_are_freed),
+        cmocka_unit_test(connections_are_closed_when_descriptors_are_short),
+        cmocka_unit_test(a_high_number_says_that_descriptors_are_short),
         cmocka_unit_test(a_name_is_looked_up_once),
         cmocka_unit_test(a_name_of_this_machine_is_found),
         cmocka_unit_test(a_failed_look_up_is_not_repeated_at_once),
         cmocka_unit_test(an_address_is_looked_up_again_when_it_is_old),
+        cmocka_unit_test(a_name_that_is_no_more_is_not_used_any_more),
+        cmocka_unit_test(an_address_serves_while_no_name_server_answers),
         cmocka_unit_test(a_fetch_that_waits_for_its_address_is_cancelled),
         cmocka_unit_test(a_fetch_does_not_wait_for_its_address_for_ever),
         cmocka_unit_test(a_fetch_that_ends_before_its_cancel_is_seen_ends_once),

@@ -85,6 +85,31 @@ static void a_slow_name_holds_up_only_its_thread(void **state)
     resolver_free(resolver);
 }
 
+static void queries_for_one_host_share_a_look_up(void **state)
+{
+    struct resolver *resolver = start_resolver(4);
+    struct question slow[8];
+    struct question other = question_of("other.test");
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
+        slow[i] = question_of("slow.test");
+        resolver_ask(resolver, &slow[i].query);
+    }
+    wait_for_count(&names_held, 1);
+    resolver_ask(resolver, &other.query); /* finds a thread */
+    wait_for_count(&other.done, 1);
+    names_open(true);
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
+        wait_for_count(&slow[i].done, 1);
+        assert_string_equal(slow[i].query.addresses, "127.0.0.1");
+        free(slow[i].query.addresses);
+    }
+    assert_int_equal(atomic_load(&names_asked), 2);
+    free(other.query.addresses);
+    resolver_free(resolver);
+}
+
 static void a_query_may_be_asked_again(void **state)
 {
     struct resolver *resolver = start_resolver(2);
@@ -224,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_name_becomes_its_addresses),
         cmocka_unit_test(an_unknown_name_is_an_error),
         cmocka_unit_test(a_slow_name_holds_up_only_its_thread),
+        cmocka_unit_test(queries_for_one_host_share_a_look_up),
         cmocka_unit_test(a_query_may_be_asked_again),
         cmocka_unit_test(many_questions_are_answered_once_each),
         cmocka_unit_test(free_drops_what_was_asked_and_ends_the_threads),
