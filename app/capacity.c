@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <sys/resource.h>
 
-/* Listener, epoll sets, pipes, log, idle connections from nginx, warm ones to upstreams. */
+/* Listener, epoll sets, pipes, log, name servers, and the first of what comes and goes: idle connections from
+ * nginx, which give way when there are no descriptors left (front/slab.c), and warm ones to upstreams. */
 #define RESERVED_DESCRIPTORS 256
 
-#define AUTO_MAX_IN_FLIGHT 4096u
+#define AUTO_MAX_IN_FLIGHT   4096u
+#define HEADROOM_CONNECTIONS 64u
 
 static uint64_t raise_descriptor_limit(void)
 {
@@ -20,13 +22,32 @@ static uint64_t raise_descriptor_limit(void)
     return limit.rlim_cur;
 }
 
-/* Its own connection, and one for each of its fetches. */
+/* Its own connection, and one for each of its fetches or, when these are over, the file of a large answer. */
 static uint64_t descriptors_per_request(const struct config *config)
 {
     uint64_t parts = config->concurrent_requests.urls.count;
     uint64_t concurrency = config->concurrent_requests.max_concurrency;
 
-    return 1 + (concurrency ? MIN(parts, concurrency) : parts);
+    return 1 + MAX(concurrency ? MIN(parts, concurrency) : parts, UINT64_C(1));
+}
+
+/* Who is to be told 503 needs a connection as well, and so do idle ones: never all of them are for requests in
+ * flight. */
+static unsigned automatic_max_in_flight(unsigned max_connections)
+{
+    unsigned headroom = MIN(MAX(max_connections / 4, HEADROOM_CONNECTIONS), max_connections / 2);
+
+    return MIN(max_connections - headroom, AUTO_MAX_IN_FLIGHT);
+}
+
+int capacity_check(const struct config *config, struct err *err)
+{
+    if (config->max_in_flight < config->max_connections)
+        return 0;
+    return err_set(err, -ERANGE,
+                   "max_in_flight %u must be less than max_connections %u: without a connection above it nobody "
+                   "can be told that there are too many requests",
+                   config->max_in_flight, config->max_connections);
 }
 
 int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)
@@ -46,7 +67,7 @@ int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, str
             "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
             config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
             (unsigned long long)per_request, RESERVED_DESCRIPTORS);
-    uint64_t automatic = MIN(possible, (uint64_t)MIN(config->max_connections, AUTO_MAX_IN_FLIGHT));
+    uint64_t automatic = MIN(possible, (uint64_t)automatic_max_in_flight(config->max_connections));
     *ret_max_in_flight = config->max_in_flight ? config->max_in_flight : (unsigned)automatic;
     return 0;
 }

@@ -1,8 +1,11 @@
-/* capacity.h - how many requests this machine's descriptor limit allows in flight. */
+/* capacity.h - how many requests the connections and this machine's descriptor limit allow in flight. */
 #pragma once
 
 #include "base/err.h"
 #include "config/config.h"
+
+/* -ERANGE with a text when the configuration contradicts itself, whatever the machine. */
+must_check int capacity_check(const struct config *config, struct err *err);
 
 /* Raises RLIMIT_NOFILE to its hard limit and works out how many requests may be in flight: what the
  * configuration says, or as many as there are descriptors for.  -ERANGE with a text when the configuration

@@ -53,18 +53,19 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         FIELD(max_in_flight),
         .default_text = "0",
         .max = 1000000,
-        .help = "Requests that may be in flight; above it the answer is 503 with Retry-After at once. 0: as "
-                "many as the limit of open descriptors allows, at most 4096 and `max_connections`.",
+        .help = "Requests that may be in flight; above it the answer is 503 with Retry-After at once. Must be "
+                "less than `max_connections`. 0: as many as the limit of open descriptors allows, at most "
+                "4096, and less than `max_connections` by a quarter, at least 64 (or half, when that is less).",
     },
     {
         .key = "max_connections",
         .type = CONFIG_UINT,
         FIELD(max_connections),
-        .default_text = "4096",
-        .min = 1,
+        .default_text = "8192",
+        .min = 2,
         .max = 1000000,
         .help = "Connections from nginx, idle ones included. It should be above `max_in_flight` plus the "
-                "connections that nginx keeps.",
+                "connections that nginx keeps. Above it an idle connection is closed for a new one.",
     },
     {
         .key = "shutdown_timeout",

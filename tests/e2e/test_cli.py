@@ -114,6 +114,12 @@ def test_whatever_is_wrong_has_a_place_and_exit_status_1(check, text):
     assert lines and places(lines[:1]), lines
 
 
+def test_settings_that_contradict_each_other_are_told(check):
+    status, lines = check("max_in_flight: 50\nmax_connections: 50\n")
+    assert status == 1
+    assert "max_in_flight" in lines[0] and "max_connections" in lines[0]
+
+
 @pytest.mark.parametrize("text", ["x: " + "y" * 2_000_000, "x: 1\n" * 200_000], ids=["bytes", "lines"])
 def test_a_file_that_is_too_large_is_told(check, text):
     status, lines = check(text)

@@ -338,8 +338,12 @@ def test_the_descriptor_limit_is_raised_to_the_hard_one(heddle):
 
 
 def test_more_in_flight_than_descriptors_is_refused_at_the_start(tmp_path):
-    refused_start(tmp_path, "max_in_flight", "1024", max_in_flight=100_000,
+    refused_start(tmp_path, "max_in_flight", "1024", max_in_flight=100_000, max_connections=200_000,
                   wrapper=["prlimit", "--nofile=1024:1024"])
+
+
+def test_as_many_in_flight_as_connections_is_refused_at_the_start(tmp_path):
+    refused_start(tmp_path, "max_in_flight", "max_connections", max_in_flight=100, max_connections=100)
 
 
 def test_too_few_descriptors_for_anything_are_refused_at_the_start(tmp_path):

@@ -13,7 +13,7 @@ static const struct row {
     int rc;
     unsigned expected;
 } rows[] = {
-    {1024, 0, 0, 0, 0, 768},                                 /* only the connection itself */
+    {1024, 0, 0, 0, 0, 384},                                 /* the connection, the file of its answer */
     {1024, 7, 0, 0, 0, 96},                                  /* 768 / (1 + 7) */
     {1024, 7, 3, 0, 0, 192},                                 /* 768 / (1 + 3) */
     {1024, 2, 3, 0, 0, 256},                                 /* never more than there are */
@@ -22,7 +22,7 @@ static const struct row {
     {1024, 1000, 0, 0, -ERANGE, 0}, /* not one request */
     {1024, 767, 0, 0, 0, 1},        {1024, 768, 0, 0, -ERANGE, 0},
     {256, 0, 0, 0, -ERANGE, 0},     {100, 0, 0, 0, -ERANGE, 0},
-    {257, 0, 0, 0, 0, 1},
+    {258, 0, 0, 0, 0, 1},
 };
 
 /* 0 when the row holds, or the number of the check that failed. */
@@ -87,9 +87,36 @@ static void by_itself_it_does_not_go_beyond_what_is_sensible(void **state)
 
     assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
     assert_in_range(max_in_flight, 1, 4096);
-    config.max_connections = 7;
-    assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
-    assert_int_equal(max_in_flight, 7);
+}
+
+/* A request above the limit needs a connection to be told so. */
+static void by_itself_it_leaves_connections_for_those_it_refuses(void **state)
+{
+    static const struct {
+        unsigned max_connections;
+        unsigned expected;
+    } limits[] = {{2, 1}, {3, 2}, {7, 4}, {128, 64}, {200, 136}, {256, 192}, {400, 300}, {1000, 750}};
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        struct config config = {.max_connections = limits[i].max_connections};
+        unsigned max_in_flight = 0;
+        assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
+        assert_int_equal(max_in_flight, limits[i].expected);
+    }
+}
+
+static void as_many_in_flight_as_connections_is_an_error(void **state)
+{
+    struct config config = {.max_in_flight = 9, .max_connections = 10};
+    struct err err = {0};
+    (void)state;
+
+    assert_int_equal(capacity_check(&config, &err), 0);
+    config.max_in_flight = 10;
+    assert_int_equal(capacity_check(&config, &err), -ERANGE);
+    assert_non_null(strstr(err.text, "max_in_flight"));
+    assert_non_null(strstr(err.text, "max_connections"));
 }
 
 int main(void)
@@ -98,6 +125,8 @@ int main(void)
         cmocka_unit_test(the_limit_is_shared_out_among_requests),
         cmocka_unit_test(the_error_says_what_to_do),
         cmocka_unit_test(by_itself_it_does_not_go_beyond_what_is_sensible),
+        cmocka_unit_test(by_itself_it_leaves_connections_for_those_it_refuses),
+        cmocka_unit_test(as_many_in_flight_as_connections_is_an_error),
     };
 
     return cmocka_run_group_tests_name("capacity", tests, NULL, NULL);
