@@ -300,6 +300,14 @@ static void log_answer(struct request *req, int status)
                   LOG_UINT("us", (clock_now_ns() - req->start_ns) / NS_PER_US));
 }
 
+static struct buf move_out(struct buf *buf)
+{
+    struct buf moved = *buf;
+
+    *buf = (struct buf)BUF_INIT(buf->max);
+    return moved;
+}
+
 void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
 {
     struct conn *conn = conn_of(req);
@@ -316,9 +324,9 @@ void request_reply(struct request *req, int status, const char *content_type, co
     };
     bool peer_is_there = end_wait(conn);
 
-    buf_done(&req->body);
-    struct buf headers = req->headers; /* the next request may begin before this call ends */
-    req->headers = (struct buf)BUF_INIT(REQUEST_HEADER_MAX_BYTES);
+    /* The next request may begin before this call ends, and `body` may be what request_body handed out. */
+    cleanup(buf_done) struct buf headers = move_out(&req->headers);
+    cleanup(buf_done) struct buf received = move_out(&req->body);
     if (peer_is_there && !headers.failed) {
         front_count_request(req, status);
         log_answer(req, status);
@@ -329,7 +337,6 @@ void request_reply(struct request *req, int status, const char *content_type, co
         fcgi_discard(&req->fcgx);
         conn_close(conn, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
     }
-    buf_done(&headers);
 }
 
 void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body)

@@ -33,8 +33,8 @@ const char *request_body(const struct request *req, size_t *ret_size);
 /* Adds a header to the answer.  `value` must come from us: it must not hold line breaks. */
 void request_add_header(struct request *req, const char *name, const char *value);
 
-/* Answers with a body that is copied out before the call returns.  Takes `req`.  Only on a
- * request thread; never blocks. */
+/* Answers with a body that is copied out before the call returns; it may be the request's own.  Takes `req`.
+ * Only on a request thread; never blocks. */
 void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size);
 
 /* The same with a buffer, which it frees; a failed one answers 500. */

@@ -197,10 +197,8 @@ static void post_echo(struct request *req)
 {
     size_t size;
     const char *body = request_body(req, &size);
-    struct buf copy = BUF_INIT(1 << 20);
 
-    buf_append(&copy, body, size);
-    request_reply_buf(req, 200, "application/octet-stream", &copy);
+    request_reply(req, 200, "application/octet-stream", body, size);
 }
 
 static void get_item(struct request *req)
