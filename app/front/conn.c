@@ -93,6 +93,7 @@ void conn_close(struct conn *conn, enum close_reason reason)
 {
     struct front *front = conn->front;
 
+    front_count_closed(reason); /* before the peer can see it */
     deadline_clear(conn);
     close(conn->fd);
     conn->fd = -1;
@@ -101,7 +102,6 @@ void conn_close(struct conn *conn, enum close_reason reason)
     conn->spool_fd = -1;
     buf_done(&conn->in);
     request_end(&conn->req);
-    front_count_closed(reason);
     slab_release(conn);
     front_resume_accept(front);
 }

@@ -57,7 +57,7 @@ int fcgi_open(struct fcgi_feed *feed, FCGX_Request *request, const char *bytes, 
     }
     if (write(feed->write_fd, bytes, size) != (ssize_t)size) {
         fcgi_feed_done(feed);
-        return -EIO;
+        return -EPROTO;
     }
     FCGX_InitRequest(request, -1, 0);
     request->ipcFd = feed->read_fd;

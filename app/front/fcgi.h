@@ -33,8 +33,8 @@ must_check int fcgi_feed_init(struct fcgi_feed *feed, size_t capacity, struct er
 void fcgi_feed_done(struct fcgi_feed *feed);
 
 /* Decodes `size` bytes: BEGIN_REQUEST and all PARAMS records up to and including the closing one's header.
- * 0, or -EPROTO when the parameters are malformed, or another negative errno value.  On failure there is
- * nothing to free. */
+ * 0, or -EPROTO when the parameters are malformed or more than the feed holds, or another negative errno
+ * value when we are short of something.  On failure there is nothing to free. */
 must_check int fcgi_open(struct fcgi_feed *feed, FCGX_Request *request, const char *bytes, size_t size);
 
 /* Writes the header block and the body as one answer to `fd` and frees the request.  Blocks while `fd`

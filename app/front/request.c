@@ -24,6 +24,7 @@
 enum answer_part {
     ANSWER_HEAD,    /* the status and our own headers */
     ANSWER_HEADERS, /* the handler's */
+    ANSWER_HEAD_END,
     ANSWER_BODY,
     ANSWER_PARTS,
 };
@@ -183,9 +184,10 @@ void request_start(struct conn *conn, const char *bytes, size_t size, bool body_
     struct request *req = &conn->req;
     const struct frames *frames = &conn->frames;
 
-    if (fcgi_open(&front_thread_self()->feed, &req->fcgx, bytes + frames->params_begin,
-                  frames->params_end - frames->params_begin) < 0) {
-        conn_close(conn, CLOSE_PROTOCOL);
+    int rc = fcgi_open(&front_thread_self()->feed, &req->fcgx, bytes + frames->params_begin,
+                       frames->params_end - frames->params_begin);
+    if (rc < 0) {
+        conn_close(conn, rc == -EPROTO ? CLOSE_PROTOCOL : CLOSE_ERROR);
         return;
     }
     req->route = NULL;
@@ -257,21 +259,6 @@ static bool end_wait(struct conn *conn)
     return !peer_gone;
 }
 
-static void write_spooled(struct conn *conn, const struct iovec parts[ANSWER_PARTS])
-{
-    int fd = memfd_create("answer", MFD_CLOEXEC);
-
-    if (fd < 0 || fcgi_answer(&conn->req.fcgx, fd, parts, ANSWER_PARTS) < 0) {
-        if (fd < 0)
-            fcgi_discard(&conn->req.fcgx);
-        else
-            close(fd);
-        conn_close(conn, CLOSE_ERROR);
-        return;
-    }
-    conn_write_spool(conn, fd, lseek(fd, 0, SEEK_END));
-}
-
 /* A small answer fits into the socket's buffer when the peer has taken all earlier ones: the write does not
  * block. */
 static bool can_write_at_once(const struct conn *conn, size_t size)
@@ -281,23 +268,42 @@ static bool can_write_at_once(const struct conn *conn, size_t size)
     return size <= DIRECT_ANSWER_MAX_BYTES && ioctl(conn->fd, SIOCOUTQ, &queued) == 0 && queued == 0;
 }
 
-static void write_answer(struct conn *conn, const struct iovec parts[ANSWER_PARTS])
+static void count_answer(struct request *req, int status)
 {
-    if (!can_write_at_once(conn, parts[ANSWER_BODY].iov_len)) {
-        write_spooled(conn, parts);
-        return;
-    }
-    request_end(&conn->req);
-    conn_finish_answer(conn, fcgi_answer(&conn->req.fcgx, conn->fd, parts, ANSWER_PARTS));
-}
-
-static void log_answer(struct request *req, int status)
-{
+    front_count_request(req, status);
     if (log_enabled(LOG_LEVEL_DEBUG))
         log_debug("request answered", LOG_STR("request", request_id(req)),
                   LOG_STR("route", req->route ? req->route->path : "none"),
                   LOG_UINT("status", (uint64_t)status),
                   LOG_UINT("us", (clock_now_ns() - req->start_ns) / NS_PER_US));
+}
+
+static void write_at_once(struct conn *conn, int status, const struct iovec parts[ANSWER_PARTS])
+{
+    count_answer(&conn->req, status); /* before the client can ask for it */
+    request_end(&conn->req);
+    conn_finish_answer(conn, fcgi_answer(&conn->req.fcgx, conn->fd, parts, ANSWER_PARTS));
+}
+
+/* Takes `spool_fd`, an empty file. */
+static void write_spooled(struct conn *conn, int spool_fd, int status, const struct iovec parts[ANSWER_PARTS])
+{
+    if (fcgi_answer(&conn->req.fcgx, spool_fd, parts, ANSWER_PARTS) < 0) {
+        close(spool_fd);
+        conn_close(conn, CLOSE_ERROR);
+        return;
+    }
+    count_answer(&conn->req, status);
+    conn_write_spool(conn, spool_fd, lseek(spool_fd, 0, SEEK_END));
+}
+
+/* Ends a request that gets no answer, and its connection. */
+static void abandon(struct request *req, enum close_reason reason)
+{
+    fcgi_discard(&req->fcgx);
+    buf_done(&req->headers);
+    buf_done(&req->body);
+    conn_close(conn_of(req), reason);
 }
 
 static struct buf move_out(struct buf *buf)
@@ -308,35 +314,53 @@ static struct buf move_out(struct buf *buf)
     return moved;
 }
 
-void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+/* Writes the answer to the connection, or to `spool_fd` (taken) unless that is -1. */
+static void write_answer(struct request *req, int spool_fd, int status, const char *content_type,
+                         const void *body, size_t size)
 {
-    struct conn *conn = conn_of(req);
+    static char head_end[] = "\r\n";
     char head[512];
     int length = snprintf(head, sizeof(head),
                           "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                           "Cache-Control: no-store\r\n",
                           status, http_reason_phrase(status), content_type, size);
-    buf_append_str(&req->headers, "\r\n");
-    struct iovec parts[ANSWER_PARTS] = {
-        [ANSWER_HEAD] = {head, (size_t)length},
-        [ANSWER_HEADERS] = {req->headers.data, req->headers.size},
-        [ANSWER_BODY] = {(void *)(uintptr_t)body, req->method == HTTP_HEAD ? 0 : size},
-    };
-    bool peer_is_there = end_wait(conn);
-
     /* The next request may begin before this call ends, and `body` may be what request_body handed out. */
     cleanup(buf_done) struct buf headers = move_out(&req->headers);
     cleanup(buf_done) struct buf received = move_out(&req->body);
-    if (peer_is_there && !headers.failed) {
-        front_count_request(req, status);
-        log_answer(req, status);
-        write_answer(conn, parts);
-    } else {
-        if (!peer_is_there)
-            front_count_request_gone(req);
-        fcgi_discard(&req->fcgx);
-        conn_close(conn, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+    struct iovec parts[ANSWER_PARTS] = {
+        [ANSWER_HEAD] = {head, (size_t)length},
+        [ANSWER_HEADERS] = {headers.data, headers.size},
+        [ANSWER_HEAD_END] = {head_end, 2},
+        [ANSWER_BODY] = {(void *)(uintptr_t)body, req->method == HTTP_HEAD ? 0 : size},
+    };
+
+    if (spool_fd < 0)
+        write_at_once(conn_of(req), status, parts);
+    else
+        write_spooled(conn_of(req), spool_fd, status, parts);
+}
+
+void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+{
+    bool peer_is_there = end_wait(conn_of(req));
+
+    if (!peer_is_there)
+        front_count_request_gone(req);
+    if (!peer_is_there || req->headers.failed) {
+        abandon(req, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+        return;
     }
+    if (can_write_at_once(conn_of(req), req->method == HTTP_HEAD ? 0 : size)) {
+        write_answer(req, -1, status, content_type, body, size);
+        return;
+    }
+    int spool_fd = memfd_create("answer", MFD_CLOEXEC);
+    if (spool_fd >= 0)
+        write_answer(req, spool_fd, status, content_type, body, size);
+    else if (size > DIRECT_ANSWER_MAX_BYTES) /* a shorter one may not need a file */
+        request_problem(req, 503, "there is no descriptor for an answer of this size");
+    else
+        abandon(req, CLOSE_ERROR);
 }
 
 void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body)

@@ -852,6 +852,103 @@ static void without_descriptors_a_peer_waits_until_there_are_some(void **state)
     server_stop(&server);
 }
 
+/* The limit is such that there is no descriptor left; returns the old one. */
+static struct rlimit leave_no_descriptors(void)
+{
+    struct rlimit old;
+    int fd = dup(STDOUT_FILENO);
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    struct rlimit low = {.rlim_cur = (rlim_t)fd, .rlim_max = old.rlim_max};
+    close(fd);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    return old;
+}
+
+/* The value of a metric's cell, as it is scraped. */
+static int metric(const char *cell)
+{
+    cleanup(buf_done) struct buf text = BUF_INIT(1 << 20);
+    int value = 0;
+
+    metrics_write(&text);
+    buf_append(&text, "", 1);
+    const char *at = strstr(text.data, cell);
+    if (at)
+        sscanf(at + strlen(cell), "%d", &value);
+    return value;
+}
+
+#define BIG_200 "heddle_requests_total{route=\"/big\",status=\"200\"} "
+#define BIG_503 "heddle_requests_total{route=\"/big\",status=\"503\"} "
+
+static void an_answer_there_is_no_file_for_is_503(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start(&server, "");
+    struct client client = dial(&server);
+    assert_int_equal(get_status(&client, "/now"), 200); /* it is accepted */
+    int answered = metric(BIG_200);
+    int refused = metric(BIG_503);
+    struct rlimit old = leave_no_descriptors();
+    int status = get_status(&client, "/big");
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_int_equal(status, 503);
+    assert_int_equal(metric(BIG_200), answered);
+    assert_int_equal(metric(BIG_503), refused + 1);
+    assert_int_equal(get_status(&client, "/big"), 200);
+    client_done(&client);
+    server_stop(&server);
+}
+
+#define CLOSED_ERROR    "heddle_connections_closed_total{reason=\"error\"} "
+#define CLOSED_PROTOCOL "heddle_connections_closed_total{reason=\"protocol\"} "
+
+/* So much padding that the thread's pipe does not take the parameters; it needs a new pipe then. */
+static void send_more_than_a_pipe(struct client *client)
+{
+    cleanup(buf_done) struct buf out = BUF_INIT(1 << 16);
+    cleanup(buf_done) struct buf params = BUF_INIT(1024);
+
+    add_pair(&params, "REQUEST_URI", "/now");
+    add_begin(&out, true);
+    for (size_t i = 0; i < params.size; i++)
+        add_record_padded(&out, FCGI_PARAMS, 1, params.data + i, 1, 255);
+    while (out.size < 9000)
+        add_record_padded(&out, FCGI_PARAMS, 1, "\0\0", 2, 255);
+    add_record(&out, FCGI_PARAMS, 1, "", 0);
+    add_record(&out, FCGI_STDIN, 1, "", 0);
+    assert_true(client_send(client, out.data, out.size));
+}
+
+static void what_ends_a_connection_is_told_apart(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start(&server, "request_threads: 1\nmax_params: 4KiB");
+    struct client first = dial(&server);
+    struct client second = dial(&server);
+    assert_int_equal(get_status(&second, "/now"), 200);
+    int protocol = metric(CLOSED_PROTOCOL);
+    int error = metric(CLOSED_ERROR);
+    send_more_than_a_pipe(&first);
+    assert_true(client_is_closed(&first));
+    assert_int_equal(metric(CLOSED_PROTOCOL), protocol + 1);
+    client_done(&first);
+    struct rlimit old = leave_no_descriptors();
+    bool is_sent = get(&second, "/now");
+    bool is_closed = client_is_closed(&second);
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_true(is_sent && is_closed);
+    assert_int_equal(metric(CLOSED_PROTOCOL), protocol + 1);
+    assert_int_equal(metric(CLOSED_ERROR), error + 1);
+    client_done(&second);
+    server_stop(&server);
+}
+
 /* ---- peers that are slow or silent ---- */
 
 static void a_silent_peer_is_closed_and_an_idle_one_is_kept(void **state)
@@ -1271,6 +1368,8 @@ int main(void)
         cmocka_unit_test(above_max_in_flight_requests_are_refused),
         cmocka_unit_test(above_max_connections_a_peer_waits_until_one_ends),
         cmocka_unit_test(without_descriptors_a_peer_waits_until_there_are_some),
+        cmocka_unit_test(an_answer_there_is_no_file_for_is_503),
+        cmocka_unit_test(what_ends_a_connection_is_told_apart),
         cmocka_unit_test(a_silent_peer_is_closed_and_an_idle_one_is_kept),
         cmocka_unit_test(a_peer_that_reads_late_gets_all_of_its_answer),
         cmocka_unit_test(peers_that_do_not_read_hold_up_nobody),
