@@ -1,7 +1,6 @@
 /* A connection from its first byte to its last: who may touch it, reading, going idle, ending. */
 #include "front/front_int.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -137,16 +136,6 @@ static void start_linger(struct conn *conn)
 
 /* ---- answers larger than the socket takes at once ---- */
 
-static void set_epoll_events(struct conn *conn, uint32_t events)
-{
-    struct epoll_event event = {
-        .events = events,
-        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
-    };
-
-    epoll_ctl(conn->front->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
-}
-
 static void set_blocking(int fd, bool blocking)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -161,7 +150,7 @@ static void finish_spool(struct conn *conn)
     conn->spool_fd = -1;
     deadline_clear(conn);
     request_end(&conn->req);
-    set_epoll_events(conn, EPOLLIN | EPOLLRDHUP | EPOLLET);
+    front_watch(conn, EPOLL_CTL_MOD, EPOLLIN);
     conn_finish_answer(conn, 0);
 }
 
@@ -198,7 +187,7 @@ void conn_write_spool(struct conn *conn, int spool_fd, off_t size)
     conn->spool_offset = 0;
     conn->spool_size = size;
     set_blocking(conn->fd, false);
-    set_epoll_events(conn, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    front_watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
     write_spool(conn);
 }
 

@@ -114,14 +114,20 @@ static void set_timeouts(int fd, uint64_t timeout_ms)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 }
 
+int front_watch(struct conn *conn, int operation, uint32_t events)
+{
+    struct epoll_event event = {
+        .events = events | EPOLLRDHUP | EPOLLET,
+        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
+    };
+
+    return epoll_ctl(conn->front->epoll_fd, operation, conn->fd, &event);
+}
+
 /* Gives `conn` the connection that has just been accepted. */
 static void adopt(struct conn *conn, int fd)
 {
     struct front *front = conn->front;
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLRDHUP | EPOLLET,
-        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
-    };
 
     conn->fd = fd;
     set_timeouts(fd, front->options.config->client_timeout_ms);
@@ -129,7 +135,7 @@ static void adopt(struct conn *conn, int fd)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){TCP_SEND_BUFFER_BYTES}, sizeof(int));
     front_count_accepted();
     deadline_set(conn);
-    if (epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (front_watch(conn, EPOLL_CTL_ADD, EPOLLIN) != 0)
         conn_close(conn, CLOSE_ERROR);
 }
 
@@ -287,6 +293,8 @@ int front_create(const struct front_options *options, struct listener *listener,
         int errnum = errno;
         if (front->epoll_fd >= 0)
             close(front->epoll_fd);
+        if (front->wake_fd >= 0)
+            close(front->wake_fd);
         slab_free_all(front);
         free(front);
         return err_set_errno(err, errnum, "cannot make an epoll set");

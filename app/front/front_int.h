@@ -192,6 +192,8 @@ void request_end(struct request *req);
 void front_make_ready(struct conn *conn, request_fn fn, void *arg);
 void front_request_ended(struct front *front);
 void front_resume_accept(struct front *front);
+/* epoll_ctl for a connection: edge-triggered, and for the end of what the peer sends as well. */
+int front_watch(struct conn *conn, int operation, uint32_t events);
 
 /* front_metrics.c */
 void front_count_request(const struct request *req, int status);

@@ -852,14 +852,14 @@ static void without_descriptors_a_peer_waits_until_there_are_some(void **state)
     server_stop(&server);
 }
 
-/* The limit is such that there is no descriptor left; returns the old one. */
-static struct rlimit leave_no_descriptors(void)
+/* The limit is such that there are so many descriptors left; returns the old one. */
+static struct rlimit leave_descriptors(rlim_t count)
 {
     struct rlimit old;
     int fd = dup(STDOUT_FILENO);
 
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    struct rlimit low = {.rlim_cur = (rlim_t)fd, .rlim_max = old.rlim_max};
+    struct rlimit low = {.rlim_cur = (rlim_t)fd + count, .rlim_max = old.rlim_max};
     close(fd);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
     return old;
@@ -892,7 +892,7 @@ static void an_answer_there_is_no_file_for_is_503(void **state)
     assert_int_equal(get_status(&client, "/now"), 200); /* it is accepted */
     int answered = metric(BIG_200);
     int refused = metric(BIG_503);
-    struct rlimit old = leave_no_descriptors();
+    struct rlimit old = leave_descriptors(0);
     int status = get_status(&client, "/big");
     setrlimit(RLIMIT_NOFILE, &old);
     assert_int_equal(status, 503);
@@ -938,7 +938,7 @@ static void what_ends_a_connection_is_told_apart(void **state)
     assert_true(client_is_closed(&first));
     assert_int_equal(metric(CLOSED_PROTOCOL), protocol + 1);
     client_done(&first);
-    struct rlimit old = leave_no_descriptors();
+    struct rlimit old = leave_descriptors(0);
     bool is_sent = get(&second, "/now");
     bool is_closed = client_is_closed(&second);
     setrlimit(RLIMIT_NOFILE, &old);
@@ -1306,6 +1306,27 @@ static void starts_and_stops_without_a_request(void **state)
     }
 }
 
+/* With no descriptor for the epoll set, and with the last one taken by it. */
+static void a_front_that_cannot_be_made_leaves_nothing_behind(void **state)
+{
+    struct config *config = config_of("");
+    struct front_options options = {config, routes, ARRAY_LEN(routes), 1, NULL};
+    unsigned before = count_descriptors();
+    (void)state;
+
+    for (rlim_t room = 0; room < 2; room++) {
+        struct listener listener = {.fd = -1};
+        struct front *front = NULL;
+        struct rlimit old = leave_descriptors(room);
+        int rc = front_create(&options, &listener, &front, NULL);
+        setrlimit(RLIMIT_NOFILE, &old);
+        assert_int_equal(rc, -EMFILE);
+        assert_null(front);
+        assert_int_equal(count_descriptors(), before);
+    }
+    config_free(config);
+}
+
 /* ---- deadlines at bad moments ---- */
 
 /* The sweeper comes while an event has the connection: its owner must be told to look at the clock. */
@@ -1384,6 +1405,7 @@ int main(void)
         cmocka_unit_test(a_refused_request_may_be_the_last_that_the_drain_waits_for),
         cmocka_unit_test(stop_closes_connections_in_every_state),
         cmocka_unit_test(starts_and_stops_without_a_request),
+        cmocka_unit_test(a_front_that_cannot_be_made_leaves_nothing_behind),
         cmocka_unit_test(a_deadline_that_finds_the_connection_taken_is_not_lost),
     };
 
