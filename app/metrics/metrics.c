@@ -157,6 +157,7 @@ static void write_series(struct buf *buf, const struct metric *metric, const cha
 static void write_histogram_locked(struct buf *buf, const struct metric *metric, const size_t label[2])
 {
     size_t first = cell_of(metric, label[0], label[1]);
+    int64_t sum_us = cell_sum_locked(first + METRIC_BOUND_COUNT + 1);
     int64_t total = 0;
     char bound[48];
 
@@ -170,7 +171,7 @@ static void write_histogram_locked(struct buf *buf, const struct metric *metric,
         buf_printf(buf, "%" PRId64 "\n", total);
     }
     write_series(buf, metric, "_sum", label, NULL);
-    buf_printf(buf, "%.9g\n", (double)cell_sum_locked(first + METRIC_BOUND_COUNT + 1) / 1e6);
+    buf_printf(buf, "%" PRId64 ".%06" PRId64 "\n", sum_us / 1000000, sum_us % 1000000);
     write_series(buf, metric, "_count", label, NULL);
     buf_printf(buf, "%" PRId64 "\n", total);
 }
