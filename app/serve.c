@@ -50,6 +50,7 @@ static int create_tasks(struct app *app, struct err *err)
         .runners = app->config->tasks.runners,
         .queue_capacity = app->config->tasks.queue_capacity,
         .keep_finished = app->config->tasks.keep_finished,
+        .max_bytes = app->config->tasks.max_bytes,
     };
 
     return task_queue_create(&config, &app->tasks, err);

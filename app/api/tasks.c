@@ -156,7 +156,7 @@ void tasks_list(struct request *req)
     json_t *list = json_array();
     size_t count = task_queue_list(queue, (size_t)limit, views);
     for (size_t i = 0; i < count; i++) {
-        json_array_append_new(list, task_view_json(&views[i]));
+        json_array_append_new(list, task_view_summary(&views[i]));
         task_view_done(&views[i]);
     }
     reply_json(req, 200, json_pack("{s:o, s:o}", "tasks", list, "counts", counts_json(queue)));

@@ -78,6 +78,7 @@ struct config {
         unsigned runners;
         unsigned queue_capacity;
         unsigned keep_finished;
+        size_t max_bytes;
     } tasks;
 };
 

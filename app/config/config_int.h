@@ -36,7 +36,7 @@ struct config_section {
     const char *help;
 };
 
-#define CONFIG_ROW_COUNT     26
+#define CONFIG_ROW_COUNT     27
 #define CONFIG_SECTION_COUNT 5
 extern const struct config_row config_rows[CONFIG_ROW_COUNT];
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];

@@ -53,9 +53,10 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         FIELD(max_in_flight),
         .default_text = "0",
         .max = 1000000,
-        .help = "Requests that may be in flight; above it the answer is 503 with Retry-After at once. Must be "
-                "less than `max_connections`. 0: as many as the limit of open descriptors allows, at most "
-                "4096, and less than `max_connections` by a quarter, at least 64 (or half, when that is less).",
+        .help =
+            "Requests that may be in flight; above it the answer is 503 with Retry-After at once. Must be "
+            "less than `max_connections`. 0: as many as the limit of open descriptors allows, at most "
+            "4096, and less than `max_connections` by a quarter, at least 64 (or half, when that is less).",
     },
     {
         .key = "max_connections",
@@ -254,5 +255,16 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "10000",
         .max = 10000000,
         .help = "Finished tasks that can still be looked up; the oldest are forgotten first.",
+    },
+    {
+        .key = "tasks.max_bytes",
+        .type = CONFIG_SIZE,
+        FIELD(tasks.max_bytes),
+        .default_text = "128MiB",
+        .min = MIB,
+        .max = 1024 * GIB,
+        .help =
+            "Memory for all tasks with their payloads and results. When it is used up the oldest finished "
+            "ones are forgotten; when that is not enough a new task is refused with 503 and Retry-After.",
     },
 };

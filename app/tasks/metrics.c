@@ -5,7 +5,7 @@
 #define ROW(kind) #kind,
 static const char *const kind_names[] = {TASK_KINDS(ROW) "other"};
 static const char *const reason_names[] = {
-    [TASK_REJECTED_FULL] = "full", [TASK_REJECTED_STOPPING] = "stopping"};
+    [TASK_REJECTED_FULL] = "full", [TASK_REJECTED_BYTES] = "bytes", [TASK_REJECTED_STOPPING] = "stopping"};
 
 #define BY_KIND                                                                                              \
     {                                                                                                        \

@@ -48,6 +48,7 @@ struct task_queue {
     size_t counts[TASK_STATE_COUNT];
     size_t unfinished;
     size_t finished_count;
+    size_t bytes; /* of all tasks */
 
     /* set before threads start, then read-only: */
     struct task_queue_config config;
@@ -72,10 +73,16 @@ static struct task *task_create(const struct task_kind *kind, const json_t *payl
         return NULL;
     }
     atomic_init(&task->refs, 1);
+    task->bytes = sizeof(*task) + size + 1;
     task->kind = kind;
     task->created_ms = clock_wall_ms();
     task->accepted_ns = clock_now_ns();
     return task;
+}
+
+static size_t text_bytes(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
 }
 
 void task_unref(struct task *task)
@@ -132,20 +139,33 @@ static struct task *waiting_pop_locked(struct task_queue *queue)
     return task_heap_pop(&queue->waiting);
 }
 
-/* Puts a finished task among those that are kept; returns the one that has to go for it, if any, for
- * task_unref after the lock. */
-static struct task *keep_finished_locked(struct task_queue *queue, struct task *task)
+static void forget_oldest_locked(struct task_queue *queue)
 {
-    TAILQ_INSERT_TAIL(&queue->finished, task, in_list);
-    if (++queue->finished_count <= queue->config.keep_finished)
-        return NULL;
     struct task *oldest = TAILQ_FIRST(&queue->finished);
+
     queue->finished_count--;
+    queue->bytes -= oldest->bytes;
     TAILQ_REMOVE(&queue->finished, oldest, in_list);
     TAILQ_REMOVE(&queue->all, oldest, in_all);
     HASH_DEL(queue->by_id, oldest);
     count_locked(queue, oldest->state, -1);
-    return oldest;
+    task_unref(oldest);
+}
+
+/* Forgets finished tasks, the oldest first, until `bytes` more fit; false when that is not enough. */
+static bool make_room_locked(struct task_queue *queue, size_t bytes)
+{
+    while (queue->bytes + bytes > queue->config.max_bytes && queue->finished_count > 0)
+        forget_oldest_locked(queue);
+    return queue->bytes + bytes <= queue->config.max_bytes;
+}
+
+static void keep_finished_locked(struct task_queue *queue, struct task *task)
+{
+    TAILQ_INSERT_TAIL(&queue->finished, task, in_list);
+    if (++queue->finished_count > queue->config.keep_finished)
+        forget_oldest_locked(queue);
+    make_room_locked(queue, 0);
 }
 
 /* -- submit and look -- */
@@ -166,10 +186,13 @@ static int accept_task(struct task_queue *queue, struct task *task, struct task_
         return -ESHUTDOWN;
     if (queue->unfinished >= queue->config.queue_capacity)
         return -EAGAIN;
+    if (!make_room_locked(queue, task->bytes))
+        return -ENOSPC;
     HASH_ADD(hh, queue->by_id, id, sizeof(task->id), task);
     if (!task->hh.tbl)
         return -ENOMEM;
     TAILQ_INSERT_TAIL(&queue->all, task, in_all);
+    queue->bytes += task->bytes;
     queue->unfinished++;
     task->state = TASK_STATE_QUEUED;
     count_locked(queue, TASK_STATE_QUEUED, 1);
@@ -186,6 +209,10 @@ static int refuse(const struct task_queue *queue, int rc, struct err *err)
         metric_add(&tasks_metrics[TASK_METRIC_REJECTED], TASK_REJECTED_FULL, 0, 1);
         return err_set(err, rc, "the task queue is full: %zu tasks are unfinished",
                        queue->config.queue_capacity);
+    case -ENOSPC:
+        metric_add(&tasks_metrics[TASK_METRIC_REJECTED], TASK_REJECTED_BYTES, 0, 1);
+        return err_set(err, rc, "the task queue is full: its tasks have reached %zu bytes",
+                       queue->config.max_bytes);
     case -ESHUTDOWN:
         metric_add(&tasks_metrics[TASK_METRIC_REJECTED], TASK_REJECTED_STOPPING, 0, 1);
         return err_set(err, rc, "the task queue takes no more tasks: the server is stopping");
@@ -311,47 +338,40 @@ struct task *task_queue_take(struct task_queue *queue)
     return NULL;
 }
 
-static struct task *finish_locked(struct task_queue *queue, struct task *task, struct task_outcome *outcome)
+static void finish_locked(struct task_queue *queue, struct task *task, struct task_outcome *outcome)
 {
     size_t kind = task_metric_kind(task->kind);
+    size_t outcome_bytes = text_bytes(outcome->result) + text_bytes(outcome->error);
 
     move_locked(queue, task, outcome->state);
     task->finished_ms = clock_wall_ms();
     task->result = outcome->result;
     task->error = outcome->error;
+    task->bytes += outcome_bytes;
+    queue->bytes += outcome_bytes;
     queue->unfinished--;
     metric_add(&tasks_metrics[TASK_METRIC_FINISHED], kind, outcome->state, 1);
     metric_observe(&tasks_metrics[TASK_METRIC_RUN_SECONDS], kind, 0, clock_now_ns() - task->started_ns);
-    return keep_finished_locked(queue, task);
-}
-
-static struct task *settle_locked(struct task_queue *queue, struct task *task, struct task_outcome *outcome)
-{
-    struct task *dropped = NULL;
-
-    if (outcome->state == TASK_STATE_RUNNING)
-        waiting_push_locked(queue, task, outcome->wake_ns);
-    else
-        dropped = finish_locked(queue, task, outcome);
-    queue->busy--;
-    if (queue->draining && queue->busy == 0 && TAILQ_EMPTY(&queue->runnable))
-        pthread_cond_signal(&queue->settled);
-    return dropped;
+    keep_finished_locked(queue, task);
 }
 
 void task_queue_settle(struct task_queue *queue, struct task *task, struct task_outcome *outcome)
 {
-    mutex_lock(&queue->lock);
-    struct task *dropped = settle_locked(queue, task, outcome);
-    mutex_unlock(&queue->lock);
-    task_unref(dropped);
+    LOCK(&queue->lock);
+    if (outcome->state == TASK_STATE_RUNNING)
+        waiting_push_locked(queue, task, outcome->wake_ns);
+    else
+        finish_locked(queue, task, outcome);
+    queue->busy--;
+    if (queue->draining && queue->busy == 0 && TAILQ_EMPTY(&queue->runnable))
+        pthread_cond_signal(&queue->settled);
 }
 
 /* -- from creation to the end -- */
 
 int task_queue_create(const struct task_queue_config *config, struct task_queue **ret, struct err *err)
 {
-    assert(config->runners > 0 && config->queue_capacity > 0);
+    assert(config->runners > 0 && config->queue_capacity > 0 && config->max_bytes > 0);
     struct task_queue *queue = calloc(1, sizeof(*queue) + config->runners * sizeof(queue->runners[0]));
     if (!queue || task_heap_init(&queue->waiting, config->queue_capacity) != 0) {
         free(queue);

@@ -6,7 +6,8 @@
  * Threads: submit, get, list and counts from any; create, start, drain, stop and free from one, the owner's.
  * Ownership: a task belongs to the queue; callers get views of it (view.h), which may outlive the queue.
  * Invariants: a task runs in at most one thread at a time; a task that waits for a time holds no thread;
- * memory is bounded by queue_capacity unfinished and keep_finished finished tasks. */
+ * memory is bounded by max_bytes, queue_capacity unfinished and keep_finished finished tasks, and the result
+ * of one step for each runner. */
 #pragma once
 
 #include "base/common.h"
@@ -21,6 +22,7 @@ struct task_queue_config {
     unsigned runners;      /* threads, at least 1 */
     size_t queue_capacity; /* unfinished tasks (queued, waiting, running) at the most, at least 1 */
     size_t keep_finished;  /* finished tasks that can still be looked at; then the oldest goes */
+    size_t max_bytes;      /* of all tasks, payloads and results; then the oldest finished ones go */
 };
 
 /* Returns 0, or -ENOMEM.  All memory but that of the tasks themselves is taken here. */
@@ -32,7 +34,7 @@ must_check int task_queue_start(struct task_queue *queue, struct err *err);
 
 /* Accepts a task and wakes a runner for it.  Takes `payload` in every case.  Does not block.  Returns 0 with
  * a view of the new task (to be given back), or with `err` set: -EAGAIN when queue_capacity tasks are
- * unfinished, so try again later; -ESHUTDOWN when the queue drains or has been stopped; -ENOMEM. */
+ * unfinished, -ENOSPC when unfinished ones have max_bytes, so try again later; -ESHUTDOWN when the queue drains or has been stopped; -ENOMEM. */
 must_check int task_queue_submit(struct task_queue *queue, const struct task_kind *kind, json_t *payload,
                                  struct task_view *ret, struct err *err);
 

@@ -28,6 +28,7 @@ struct task {
 
     /* guarded by the queue's lock: */
     enum task_state state;
+    size_t bytes; /* with its texts */
     unsigned attempts;
     uint64_t started_ns;
     uint64_t started_ms;
@@ -80,6 +81,7 @@ enum {
 /* Values of the label `reason` of TASK_METRIC_REJECTED. */
 enum {
     TASK_REJECTED_FULL,
+    TASK_REJECTED_BYTES,
     TASK_REJECTED_STOPPING,
 };
 

@@ -55,16 +55,26 @@ static int set_error(json_t *object, const struct task_view *view)
     return json_object_set_new(object, "error", json_string(view->error ? view->error : "out of memory"));
 }
 
-json_t *task_view_json(const struct task_view *view)
+json_t *task_view_summary(const struct task_view *view)
 {
     json_t *object = json_pack("{s:s, s:s, s:s, s:i}", "id", view->id, "kind", view->kind, "state",
                                task_state_names[view->state], "attempts", (int)view->attempts);
 
     if (set_time(object, "created_at", view->created_ms) != 0 ||
         set_time(object, "started_at", view->started_ms) != 0 ||
-        set_time(object, "finished_at", view->finished_ms) != 0 ||
-        set_document(object, "payload", view->payload) != 0 ||
-        set_document(object, "result", view->result) != 0 || set_error(object, view) != 0) {
+        set_time(object, "finished_at", view->finished_ms) != 0 || set_error(object, view) != 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+json_t *task_view_json(const struct task_view *view)
+{
+    json_t *object = task_view_summary(view);
+
+    if (set_document(object, "payload", view->payload) != 0 ||
+        set_document(object, "result", view->result) != 0) {
         json_decref(object);
         return NULL;
     }

@@ -34,7 +34,10 @@ struct task_view {
 /* Gives the view back and empties it. */
 void task_view_done(struct task_view *view);
 
-/* {"id", "kind", "state", "attempts", "created_at", "started_at", "finished_at", "payload", "result",
- * "error"}. Times are RFC 3339 in UTC.  What does not exist (yet) is left out, never null.  The value is the
+/* {"id", "kind", "state", "attempts", "created_at", "started_at", "finished_at", "error"}, a few hundred
+ * bytes.  Times are RFC 3339 in UTC.  What does not exist (yet) is left out, never null.  The value is the
  * caller's alone and does not need the view any more.  NULL when out of memory. */
+must_check json_t *task_view_summary(const struct task_view *view);
+
+/* The same with "payload" and "result". */
 must_check json_t *task_view_json(const struct task_view *view);

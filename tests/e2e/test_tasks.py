@@ -129,6 +129,17 @@ def test_tasks_are_listed_newest_first(heddle, via):
     assert listed(client.ask("GET", "/tasks?other=1&limit=2")) == ids[:-3:-1]
 
 
+def test_the_list_leaves_out_what_may_be_large(heddle):
+    program = heddle()
+    message = "\\u0001" * 8192
+    [task_id, *_] = [accepted(program.ask("POST", SUBMIT, f'{{"message": "{message}", "duration": 0}}'.encode(),
+                                          JSON))["id"] for _ in range(20)]
+    reply = program.ask("GET", "/tasks")
+    assert reply.status == 200 and len(reply.body) < 20_000
+    assert not {"payload", "result"} & set().union(*reply.json()["tasks"])
+    assert program.ask("GET", f"/tasks/{task_id}").json()["payload"]["message"] == "\u0001" * 8192
+
+
 @pytest.mark.parametrize("limit", ["-1", "x", "", "1.5", "99999999999999999999", "1%00", "%", "1&limit=x"])
 def test_a_limit_that_is_no_number_is_named(ask, limit):
     reply = ask("GET", f"/tasks?limit={limit}")

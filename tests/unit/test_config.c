@@ -115,6 +115,7 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->tasks.runners, 4);
         assert_int_equal(config->tasks.queue_capacity, 20000);
         assert_int_equal(config->tasks.keep_finished, 10000);
+        assert_int_equal(config->tasks.max_bytes, 128 << 20);
     }
 }
 
@@ -149,7 +150,8 @@ static void every_setting_is_read(void **state)
                                                             "tasks:\n"
                                                             "  runners: 1\n"
                                                             "  queue_capacity: 2\n"
-                                                            "  keep_finished: 0\n");
+                                                            "  keep_finished: 0\n"
+                                                            "  max_bytes: 2MiB\n");
 
     (void)state;
     assert_int_equal(config->listen.kind, LISTEN_TCP);
@@ -183,6 +185,7 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config->tasks.runners, 1);
     assert_int_equal(config->tasks.queue_capacity, 2);
     assert_int_equal(config->tasks.keep_finished, 0);
+    assert_int_equal(config->tasks.max_bytes, 2 << 20);
 }
 
 static void localhost_is_a_numeric_address(void **state)

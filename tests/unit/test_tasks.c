@@ -308,7 +308,8 @@ static const char *const expected_error_starts[KIND_COUNT] = {
 
 static struct task_queue *create_queue(unsigned runners, size_t capacity, size_t keep)
 {
-    struct task_queue_config config = {.runners = runners, .queue_capacity = capacity, .keep_finished = keep};
+    struct task_queue_config config = {
+        .runners = runners, .queue_capacity = capacity, .keep_finished = keep, .max_bytes = 64 << 20};
     struct task_queue *queue;
 
     assert_int_equal(task_queue_create(&config, &queue, NULL), 0);
@@ -787,6 +788,44 @@ static void nothing_is_kept_when_so_configured(void **state)
 
 /* -- queue: overflow, drain, stop -- */
 
+/* About 48 KiB each, as JSON. */
+static json_t *large_payload(double seconds)
+{
+    char message[8192];
+
+    memset(message, 1, sizeof(message));
+    return json_pack("{s:s%, s:f}", "message", message, sizeof(message), "duration", seconds);
+}
+
+static void bytes_of_tasks_are_bounded(void **state)
+{
+    struct task_queue_config config = {
+        .runners = 2, .queue_capacity = 1000, .keep_finished = 1000, .max_bytes = 1 << 20};
+    struct task_queue *queue;
+    struct uuid id;
+    int64_t refused = metric_of(TASK_METRIC_REJECTED, TASK_REJECTED_BYTES, 0);
+    int rc = 0;
+    (void)state;
+
+    assert_int_equal(task_queue_create(&config, &queue, NULL), 0);
+    assert_int_equal(task_queue_start(queue, NULL), 0);
+    /* Finished ones, of twice the size, make room. */
+    for (size_t i = 0; i < 50; i++) {
+        assert_int_equal(try_submit(queue, &kind_sleep, large_payload(0), &id), 0);
+        wait_for_state(queue, id, TASK_STATE_SUCCEEDED);
+    }
+    assert_in_range(count_in(queue, TASK_STATE_SUCCEEDED), 5, 10);
+    /* Those that sleep do not. */
+    size_t accepted = 0;
+    while (accepted < 1000 && (rc = try_submit(queue, &kind_sleep, large_payload(3600), &id)) == 0)
+        accepted++;
+    assert_int_equal(rc, -ENOSPC);
+    assert_in_range(accepted, 15, 21);
+    assert_int_equal(count_in(queue, TASK_STATE_SUCCEEDED), 0);
+    assert_int_equal(metric_of(TASK_METRIC_REJECTED, TASK_REJECTED_BYTES, 0) - refused, 1);
+    task_queue_free(queue);
+}
+
 static void push_to_full_queue_reports_full(void **state)
 {
     struct task_queue *queue = start_queue(2, 3, 10);
@@ -1221,6 +1260,7 @@ int main(void)
         cmocka_unit_test(oldest_finished_task_goes_and_its_view_stays),
         cmocka_unit_test(nothing_is_kept_when_so_configured),
         cmocka_unit_test(push_to_full_queue_reports_full),
+        cmocka_unit_test(bytes_of_tasks_are_bounded),
         cmocka_unit_test(runners_work_side_by_side_and_no_more_than_configured),
         cmocka_unit_test(sleeper_wakes_while_another_runner_is_blocked),
         cmocka_unit_test(time_is_watched_when_its_watcher_is_blocked),
