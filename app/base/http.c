@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/parse.h"
 #include "base/text.h"
 
 #define NAME_MAX_BYTES 64
@@ -183,14 +184,6 @@ bool http_is_json(const char *content_type)
     return strcmp(suffix ? suffix + 1 : media.subtype, "json") == 0;
 }
 
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789abcdef";
-    const char *found = c == '\0' ? NULL : strchr(digits, ascii_lower(c));
-
-    return found ? (int)(found - digits) : -1;
-}
-
 static int decode(const char *text, size_t size, bool plus_is_space, char *ret, size_t ret_size)
 {
     size_t length = 0;
@@ -200,8 +193,8 @@ static int decode(const char *text, size_t size, bool plus_is_space, char *ret, 
         if (c == '+' && plus_is_space)
             c = ' ';
         if (c == '%') {
-            int high = size - i > 2 ? hex_digit(text[i + 1]) : -1;
-            int low = high < 0 ? -1 : hex_digit(text[i + 2]);
+            int high = size - i > 2 ? parse_hex_digit(text[i + 1]) : -1;
+            int low = high < 0 ? -1 : parse_hex_digit(text[i + 2]);
             if (low < 0)
                 return -EINVAL;
             c = (char)(high * 16 + low);

@@ -96,6 +96,17 @@ int parse_number(enum parse_kind kind, const char *text, uint64_t min, uint64_t 
     return 0;
 }
 
+int parse_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 void parse_format(enum parse_kind kind, uint64_t value, char ret_text[PARSE_TEXT_SIZE])
 {
     const struct unit *unit = kinds[kind].units;

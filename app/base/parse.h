@@ -1,4 +1,4 @@
-/* parse.h - strict texts to numbers, for configurations and command lines.
+/* parse.h - strict texts to numbers, for configurations, command lines and requests.
  *
  * A text is a number from its first byte to its last or it is refused: no blanks, signs, 0x, exponents or
  * leading zeros, no "4k", no silent overflow.  The error says what is wrong and what is allowed.
@@ -21,6 +21,9 @@ enum parse_kind {
  *     "10" has no unit; write a duration such as 250ms, 10s or 5m (1ms to 1h) */
 must_check int parse_number(enum parse_kind kind, const char *text, uint64_t min, uint64_t max,
                             uint64_t *ret_value, struct err *err);
+
+/* The value of a hexadecimal digit in either case, -1 for any other character. */
+must_check int parse_hex_digit(char c);
 
 /* The shortest text that parse_number reads as `value`: 90000 milliseconds is 90s. */
 #define PARSE_TEXT_SIZE 32

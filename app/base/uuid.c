@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/parse.h"
 #include "base/thread.h"
 
 /* RFC 9562, section 5.7:  48 bits of milliseconds | 0111 | 12 bits rand_a | 10 | 62 bits rand_b.
@@ -76,18 +77,6 @@ void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE])
     ret_text[at] = '\0';
 }
 
-/* The value of a hexadecimal digit, -1 for anything else. */
-static int digit_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool uuid_parse(const char *text, struct uuid *ret)
 {
     struct uuid uuid = {0};
@@ -101,7 +90,7 @@ bool uuid_parse(const char *text, struct uuid *ret)
                 return false;
             continue;
         }
-        int value = digit_value(text[i]);
+        int value = parse_hex_digit(text[i]);
         if (value < 0)
             return false;
         uuid.bytes[digit / 2] = (uint8_t)(uuid.bytes[digit / 2] << 4 | value);

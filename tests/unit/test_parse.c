@@ -156,6 +156,19 @@ static void formatted_numbers_are_short_and_read_back(void **state)
     }
 }
 
+static void hexadecimal_digits_are_told_from_all_else(void **state)
+{
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    int found = 0;
+
+    (void)state;
+    for (size_t i = 0; i < strlen(digits); i++)
+        assert_int_equal(parse_hex_digit(digits[i]), i % 16);
+    for (int c = -128; c < 128; c++)
+        found += parse_hex_digit((char)c) >= 0;
+    assert_int_equal(found, 10 + 2 * 6);
+}
+
 static void quoted_text_is_printable_and_bounded(void **state)
 {
     char quoted[PARSE_QUOTED_SIZE];
@@ -184,6 +197,7 @@ int main(void)
         cmocka_unit_test(sizes_may_have_a_unit),
         cmocka_unit_test(modes_are_octal),
         cmocka_unit_test(formatted_numbers_are_short_and_read_back),
+        cmocka_unit_test(hexadecimal_digits_are_told_from_all_else),
         cmocka_unit_test(quoted_text_is_printable_and_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
