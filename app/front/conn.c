@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Reads of one turn from a peer whose bytes nobody wants. */
+#define LINGER_READS 4
+
 /* ---- ownership ---- */
 
 static bool is_unowned_locked(const struct conn *conn)
@@ -105,25 +108,29 @@ void conn_close(struct conn *conn, enum close_reason reason)
     front_resume_accept(front);
 }
 
-/* What the peer still sends is read and dropped, or closing would reset the connection under the answer. */
+static void linger_on(struct request *req, void *arg);
+
+/* What the peer still sends is read and dropped, or closing would reset the connection under the answer.  One
+ * that never stops sending gets its turns with the others until its time is over. */
 static void linger(struct conn *conn)
 {
     struct front_thread *self = front_thread_self();
-    ssize_t n;
+    ssize_t n = 1;
 
-    do {
-        do
-            n = recv(conn->fd, self->scratch, self->scratch_size, MSG_DONTWAIT);
-        while (n > 0 && !is_overdue(conn));
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            conn_close(conn, CLOSE_PEER);
-            return;
-        }
-        if (is_overdue(conn)) {
-            conn_close(conn, CLOSE_TIMEOUT);
-            return;
-        }
-    } while (!try_give_up(conn, CONN_LINGERING));
+    for (int i = 0; i < LINGER_READS && n > 0; i++)
+        n = recv(conn->fd, self->scratch, self->scratch_size, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        conn_close(conn, CLOSE_PEER);
+    else if (is_overdue(conn))
+        conn_close(conn, CLOSE_TIMEOUT);
+    else if (n > 0 || !try_give_up(conn, CONN_LINGERING))
+        front_make_ready(conn, linger_on, conn);
+}
+
+static void linger_on(struct request *req, void *arg)
+{
+    (void)req;
+    linger(arg);
 }
 
 static void start_linger(struct conn *conn)

@@ -370,9 +370,10 @@ static unsigned cancel_all(struct front *front)
     return count;
 }
 
-/* A cancelled request ends within milliseconds; one that does not is a bug, and must not keep us from ending.
- */
+/* A cancelled request ends within milliseconds, or has an answer that its peer does not read: the second
+ * cancel cuts that off.  One that is still there then is a bug, and must not keep us from ending. */
 #define CANCEL_GRACE_MS 2000
+#define CUT_OFF_MS      100
 
 unsigned front_drain(struct front *front, uint64_t deadline_ns)
 {
@@ -383,7 +384,10 @@ unsigned front_drain(struct front *front, uint64_t deadline_ns)
     /* A connection that the web server keeps may still bring a request: it must not be in flight then. */
     atomic_store(&front->refusing, true);
     unsigned count = cancel_all(front);
-    if (!wait_drained(front, clock_deadline_ns(clock_now_ns(), CANCEL_GRACE_MS)))
+    if (wait_drained(front, clock_deadline_ns(clock_now_ns(), CANCEL_GRACE_MS)))
+        return count;
+    cancel_all(front);
+    if (!wait_drained(front, clock_deadline_ns(clock_now_ns(), CUT_OFF_MS)))
         log_error("requests did not end when cancelled", LOG_UINT("count", atomic_load(&front->in_flight)));
     return count;
 }

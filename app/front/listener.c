@@ -21,9 +21,7 @@
 
 static int fail(struct listener *listener, struct err *err, int errnum, const char *what, const char *where)
 {
-    if (listener->fd >= 0)
-        close(listener->fd);
-    listener->fd = -1;
+    listener_close(listener);
     return err_set_errno(err, errnum, "%s %s", what, where);
 }
 
@@ -68,15 +66,16 @@ static int open_inherited(struct listener *listener, struct err *err)
 
 /* ---- unix ---- */
 
-static bool somebody_listens(const struct sockaddr_un *address)
+/* 0 when somebody listens, or the errno value of trying: only ECONNREFUSED says that nobody does. */
+static int try_connect(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0)
-        return false;
-    bool connected = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN;
+        return errno;
+    int errnum = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
     close(fd);
-    return connected;
+    return errnum == EAGAIN ? 0 : errnum; /* its backlog is full */
 }
 
 /* The folder of the socket, one level, as `run/` of a fresh checkout is missing. */
@@ -96,9 +95,13 @@ static int remove_stale(const struct sockaddr_un *address, struct err *err)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return err_set(err, -EEXIST, "%s exists and is not a socket", address->sun_path);
-    if (somebody_listens(address))
+    int errnum = try_connect(address);
+    if (errnum == 0)
         return err_set(err, -EADDRINUSE, "%s is in use: another server listens on it", address->sun_path);
-    if (unlink(address->sun_path) != 0)
+    if (errnum != ECONNREFUSED && errnum != ENOENT)
+        return err_set_errno(err, errnum, "cannot find out whether somebody listens on %s",
+                             address->sun_path);
+    if (unlink(address->sun_path) != 0 && errno != ENOENT)
         return err_set_errno(err, errno, "cannot remove the stale socket %s", address->sun_path);
     return 0;
 }
@@ -119,15 +122,15 @@ static int open_unix(struct listener *listener, const char *path, unsigned mode,
     /* Nobody can connect before listen(), so the mode is right from the first connection on. */
     if (bind(listener->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
         return fail(listener, err, errno, "cannot bind", path);
-    snprintf(listener->path, sizeof(listener->path), "%s", path);
+    if (stat(path, &st) == 0) {
+        snprintf(listener->path, sizeof(listener->path), "%s", path);
+        listener->device = st.st_dev;
+        listener->inode = st.st_ino;
+    }
     if (chmod(path, (mode_t)mode) != 0)
         return fail(listener, err, errno, "cannot set the mode of", path);
     if (listen(listener->fd, BACKLOG) != 0)
         return fail(listener, err, errno, "cannot listen on", path);
-    if (stat(path, &st) == 0) {
-        listener->device = st.st_dev;
-        listener->inode = st.st_ino;
-    }
     return 0;
 }
 
@@ -166,7 +169,6 @@ static int open_tcp(struct listener *listener, const struct listen_address *list
     if (listener->fd < 0)
         return err_set_errno(err, errno, "cannot make a socket");
     setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    setsockopt(listener->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* inherited by connections */
     if (bind(listener->fd, (struct sockaddr *)&address, size) != 0)
         return fail(listener, err, errno, "cannot bind", where);
     if (listen(listener->fd, BACKLOG) != 0)
@@ -175,14 +177,22 @@ static int open_tcp(struct listener *listener, const struct listen_address *list
     return 0;
 }
 
-int listener_open(struct listener *listener, const struct config *config, struct err *err)
+static int open_any(struct listener *listener, const struct config *config, struct err *err)
 {
-    *listener = (struct listener){.fd = -1};
     if (listener_is_passed())
         return open_inherited(listener, err);
     if (config->listen.kind == LISTEN_UNIX)
         return open_unix(listener, config->listen.path, config->socket_mode, err);
     return open_tcp(listener, &config->listen, err);
+}
+
+int listener_open(struct listener *listener, const struct config *config, struct err *err)
+{
+    *listener = (struct listener){.fd = -1};
+    int rc = open_any(listener, config, err);
+    if (rc == 0 && listener->is_tcp) /* inherited by connections */
+        setsockopt(listener->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    return rc;
 }
 
 void listener_refuse(const struct listener *listener)

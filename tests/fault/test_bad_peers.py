@@ -384,6 +384,41 @@ def test_peers_that_do_not_read_their_answers_do_not_hold_up_the_end(big_answers
         peer.close()
 
 
+def test_large_answers_of_what_the_end_cut_off_do_not_hold_it_up(heddle, upstream):
+    program = heddle([upstream.url(f"/{number}/" + "x" * 1000, stall=1) for number in range(600)],
+                     request_threads=THREADS, client_timeout="60s", shutdown_timeout="300ms")
+    with program.connect() as peer:
+        peer.send(http_request("GET", FAN_OUT))
+        wait_until(lambda: program.metric("heddle_fetches_in_flight") == 600, "all are in flight")
+        program.stop()
+        assert "did not end" not in program.log()
+
+
+def test_a_peer_that_never_stops_sending_is_closed_in_time_and_holds_nobody_up(heddle):
+    program = heddle(client_timeout="1s", request_threads=1)
+    rest = b"".join(record(STDIN, bytes(60_000)) for _ in range(100))
+
+    def flood(peer):
+        try:
+            while True:
+                peer.socket.sendall(rest)
+        except OSError:
+            pass
+
+    peers = [program.connect() for _ in range(3)]
+    floods = [threading.Thread(target=flood, args=[peer]) for peer in peers]
+    for peer, thread in zip(peers, floods):
+        peer.send(begin() + stream(PARAMS, encode_params(params_of("POST", SUBMIT, b"", JSON))))
+        thread.start()
+    for _ in range(20):
+        assert is_served(program)
+    for thread in floods:
+        thread.join()
+    assert program.metric("heddle_connections_closed_total", reason="timeout") == 3
+    for peer in peers:
+        peer.close()
+
+
 def test_peers_that_send_many_requests_and_read_nothing_hold_nobody_up(heddle):
     program = heddle(client_timeout="60s", request_threads=THREADS)
     peers = [program.connect() for _ in range(3 * THREADS)]

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 
 #include "front/listener.h"
@@ -175,6 +176,23 @@ static void a_busy_socket_is_refused(void **state)
     unlink(path);
 }
 
+/* That nobody could be asked does not mean that nobody is there. */
+static void a_socket_that_cannot_be_asked_is_left_alone(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct listener listener;
+    struct err err;
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    (void)state;
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(open_unix(&listener, path, 0660, &err), -EPROTOTYPE);
+    assert_true(exists(path));
+    close(fd);
+    unlink(path);
+}
+
 static void a_file_that_is_no_socket_is_left_alone(void **state)
 {
     struct listener listener;
@@ -231,6 +249,19 @@ static void refuse_turns_connections_away(void **state)
 
 /* ---- TCP ---- */
 
+/* Answers are not held back for the peer's acknowledgement of earlier ones. */
+static void assert_accepted_without_delay(int listener_fd)
+{
+    int fd = accept(listener_fd, NULL, NULL);
+    int is_on = 0;
+    socklen_t size = sizeof(is_on);
+
+    assert_true(fd >= 0);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &is_on, &size), 0);
+    assert_int_equal(is_on, 1);
+    close(fd);
+}
+
 static void tcp_listens_on(const char *host, int family)
 {
     struct sockaddr_storage address;
@@ -247,6 +278,7 @@ static void tcp_listens_on(const char *host, int family)
     assert_int_equal(address.ss_family, family);
     int fd = socket(family, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, size), 0);
+    assert_accepted_without_delay(listener.fd);
     close(fd);
     listener_refuse(&listener);
     fd = socket(family, SOCK_STREAM, 0);
@@ -460,6 +492,7 @@ int main(void)
         cmocka_unit_test(a_stale_socket_is_replaced),
         cmocka_unit_test(a_socket_somebody_listens_on_is_refused),
         cmocka_unit_test(a_busy_socket_is_refused),
+        cmocka_unit_test(a_socket_that_cannot_be_asked_is_left_alone),
         cmocka_unit_test(a_file_that_is_no_socket_is_left_alone),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_an_error),
         cmocka_unit_test(a_socket_that_is_not_ours_any_more_is_left),
