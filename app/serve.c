@@ -127,6 +127,20 @@ static void unignore_stop_signals(void)
         signal(stop_signals[i], SIG_DFL);
 }
 
+/* A terminal's Ctrl-C and the TERM of who watches over us come together: that is one wish to stop. */
+#define SAME_WISH_MS 500
+
+static uint64_t stop_asked_ns; /* set before on_second_signal can be called */
+
+/* Who asks again does not want to wait: the signal has its default action. */
+static void on_second_signal(int signal_number)
+{
+    if (clock_now_ns() < clock_deadline_ns(stop_asked_ns, SAME_WISH_MS))
+        return;
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
 static int wait_for_stop_signal(void)
 {
     sigset_t set;
@@ -137,7 +151,9 @@ static int wait_for_stop_signal(void)
         sigaddset(&set, stop_signals[i]);
     while (sigwait(&set, &signal_number) != 0)
         continue;
-    /* Who asks a second time does not want to wait: that signal has its default action. */
+    stop_asked_ns = clock_now_ns();
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        signal(stop_signals[i], on_second_signal);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     return signal_number;
 }

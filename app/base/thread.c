@@ -31,12 +31,13 @@ void thread_join(pthread_t thread)
 
 void thread_block_signals(void)
 {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    static const int others[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,  SIGABRT,
+                                 SIGTRAP, SIGSYS, SIGQUIT, SIGTSTP};
     sigset_t all;
 
     sigfillset(&all);
-    for (size_t i = 0; i < ARRAY_LEN(faults); i++)
-        sigdelset(&all, faults[i]);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        sigdelset(&all, others[i]);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
 }
 

@@ -19,8 +19,8 @@ must_check int thread_start(pthread_t *ret_thread, const char *name, thread_fn f
 /* Joins; the thread must have been started. */
 void thread_join(pthread_t thread);
 
-/* Blocks every signal but those of faults in the calling thread and those it starts; call before the first
- * thread. */
+/* Blocks every signal but those of faults, Ctrl-\ and Ctrl-Z in the calling thread and those it starts; call
+ * before the first thread. */
 void thread_block_signals(void);
 
 /* The calling thread, when it is woken, waits for its turn and does not push others off their processor

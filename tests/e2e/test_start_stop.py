@@ -132,9 +132,23 @@ def test_a_second_signal_ends_the_wait(heddle, fresh_upstream, number):
         in_flight(fresh_upstream, 1)
         program.signal(signal.SIGTERM)
         wait_until(lambda: not accepts(program.address), "the first signal is seen")
-        program.signal(number)
-        program.wait()
+
+        def ends():
+            program.signal(number)  # right after the first it means nothing
+            return not program.running()
+
+        wait_until(ends, "a later signal ends it")
     program.check_end(0, -number)
+
+
+def test_signals_that_come_together_are_one_wish_to_stop(heddle, fresh_upstream):
+    program = heddle([fresh_upstream.url(delay=1000)])
+    asking = Asking(program, "GET", FAN_OUT)
+    in_flight(fresh_upstream, 1)
+    for number in SIGNALS * 3:
+        program.signal(number)
+    assert fan_out(asking.result())["results"][0]["status"] == 200
+    assert program.wait() == 0
 
 
 @pytest.mark.parametrize("attempt", range(3))
