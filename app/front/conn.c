@@ -3,10 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* A large answer goes out in pieces of this size.  Who takes one within client_timeout is slow, but there. */
+#define SPOOL_PIECE_BYTES (16 * 1024)
 
 /* Reads of one turn from a peer whose bytes nobody wants. */
 #define LINGER_READS 4
@@ -161,6 +167,18 @@ static void finish_spool(struct conn *conn)
     conn_finish_answer(conn, 0);
 }
 
+/* Whether the peer has read since the last look.  A unix socket shows it in whole pieces only. */
+static bool has_peer_read(struct conn *conn)
+{
+    int unread = 0;
+
+    if (ioctl(conn->fd, SIOCOUTQ, &unread) != 0)
+        return false;
+    bool has_read = unread < conn->spool_unread;
+    conn->spool_unread = unread;
+    return has_read;
+}
+
 static void write_spool(struct conn *conn)
 {
     for (;;) {
@@ -169,15 +187,17 @@ static void write_spool(struct conn *conn)
             return;
         }
         ssize_t n = sendfile(conn->fd, conn->spool_fd, &conn->spool_offset,
-                             (size_t)(conn->spool_size - conn->spool_offset));
+                             (size_t)MIN(conn->spool_size - conn->spool_offset, SPOOL_PIECE_BYTES));
         if (n > 0) {
-            deadline_clear(conn);
+            conn->spool_unread = INT_MAX;
             continue;
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             conn_close(conn, CLOSE_ERROR);
             return;
         }
+        if (has_peer_read(conn))
+            deadline_clear(conn);
         deadline_set(conn);
         if (is_overdue(conn)) {
             conn_close(conn, CLOSE_TIMEOUT);

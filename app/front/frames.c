@@ -64,15 +64,12 @@ static enum frames_status on_stdin(struct frames *frames, const struct record *r
     return FRAMES_INCOMPLETE;
 }
 
-/* ABORT_REQUEST may arrive for a request that has already been answered: between requests it means nothing.
- */
+/* ABORT_REQUEST included: nginx closes the connection instead, and so do we. */
 static enum frames_status on_record(struct frames *frames, const struct record *record,
                                     const unsigned char *bytes)
 {
     if (record->type == FCGI_BEGIN_REQUEST)
         return on_begin(frames, record, bytes);
-    if (record->type == FCGI_ABORT_REQUEST && frames->request_id == 0)
-        return FRAMES_INCOMPLETE;
     if (frames->request_id == 0 || record->request_id != frames->request_id)
         return FRAMES_INVALID;
     if (record->type == FCGI_PARAMS)

@@ -92,6 +92,7 @@ struct conn {
     int spool_fd; /* an answer that waits for its peer to read; -1 */
     off_t spool_offset;
     off_t spool_size;
+    int spool_unread; /* what the peer had not read of it at the last look */
 
     /* guarded by front->lock: */
     bool is_listed; /* in front->deadlines */

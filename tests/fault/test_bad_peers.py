@@ -3,6 +3,7 @@
 import random
 import socket
 import threading
+import time
 
 import pytest
 
@@ -435,6 +436,21 @@ def test_a_slow_reader_gets_all_of_a_big_answer(heddle, via, upstream):
                      concurrent_requests={"content_chars": 200_000})
     body = fan_out(via(program).ask("GET", FAN_OUT))
     assert [len(result["content"]) for result in body["results"]] == [200_000] * 20
+
+
+def test_a_peer_that_reads_a_little_at_a_time_is_not_given_up(big_answers):
+    program = big_answers(client_timeout="300ms")
+    with program.connect() as peer:
+        peer.send(http_request("GET", FAN_OUT))
+        slowly = 0
+        while slowly < 400_000:  # more than a socket holds
+            piece = peer.socket.recv(4096)
+            assert piece, f"closed after {slowly} bytes"
+            slowly += len(piece)
+            time.sleep(0.03)  # 130 KB/s
+        peer.socket.shutdown(socket.SHUT_WR)
+        rest = peer.socket.makefile("rb").read()
+    assert slowly + len(rest) > 4_000_000
 
 
 def test_random_changes_to_requests_never_bring_it_down(impatient_server):
