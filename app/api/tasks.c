@@ -29,17 +29,19 @@ static void reply_missing(struct request *req, const char *detail)
                          "%s; send a JSON object such as {\"message\": \"hello\", \"duration\": 5}", detail);
 }
 
-static void reply_unparsable(struct request *req, const struct err *err)
+static void reply_unparsable(struct request *req, const char *field, const struct err *err)
 {
-    int status = err->code == -ENOMEM ? 503 : err->code == -ERANGE ? 422 : 400;
-
-    request_problem(req, status, "%s", err->text);
+    if (err->code == -ERANGE && field[0] != '\0')
+        request_problem_with(req, 422, "field", field, "%s", err->text);
+    else
+        request_problem(req, err->code == -ENOMEM ? 503 : err->code == -ERANGE ? 422 : 400, "%s", err->text);
 }
 
 /* The payload, or NULL when the request has been answered. */
 static json_t *read_payload(struct request *req, const struct task_kind *kind)
 {
     const char *content_type = request_param(req, "CONTENT_TYPE");
+    char field[JSON_FIELD_SIZE];
     struct task_problem problem;
     struct err err;
     json_t *payload;
@@ -54,8 +56,8 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
         request_problem(req, 415, "the Content-Type must be application/json");
         return NULL;
     }
-    if (json_parse_body(body, size, &payload, &err) < 0) {
-        reply_unparsable(req, &err);
+    if (json_parse_body(body, size, &payload, field, &err) < 0) {
+        reply_unparsable(req, field, &err);
         return NULL;
     }
     if (kind->check(payload, &problem) == 0)

@@ -10,8 +10,6 @@
 #define TEXT_OF2(macro) #macro
 #define TEXT_OF(macro)  TEXT_OF2(macro)
 
-#define NAME_REPEATED_MAX 40
-
 /* Jansson's own limit of depth is fixed at 2048, and it counts the top level's type as a matter of syntax, so
  * both are looked at before it.  Its positions lie behind the token that it had trouble with. */
 
@@ -94,36 +92,38 @@ static size_t skip_back(const char *text, size_t end, bool (*is_skipped)(char))
     return end;
 }
 
-/* The name of the member whose value is the number that ends at `end`, as it is written; NULL for one that is
- * in an array, or whose name is too long to repeat. */
-static const char *find_member_name(const char *text, size_t end, size_t *ret_size)
+/* The name of the member whose value is the number that ends at `end`, as it is written; "" for one that is
+ * in an array, or whose name is too long to repeat or has a quote in it. */
+static void find_member_name(const char *text, size_t end, char ret_field[JSON_FIELD_SIZE])
 {
+    ret_field[0] = '\0';
     end = skip_back(text, skip_back(text, end, is_number_char), is_blank);
     if (end == 0 || text[end - 1] != ':')
-        return NULL;
+        return;
     end = skip_back(text, end - 1, is_blank) - 1;
     const char *quote = memrchr(text, '"', end);
-    if (!quote)
-        return NULL;
-    *ret_size = (size_t)(text + end - (quote + 1));
-    return *ret_size <= NAME_REPEATED_MAX ? quote + 1 : NULL;
+    if (!quote || quote == text || quote[-1] == '\\')
+        return;
+    size_t size = (size_t)(text + end - (quote + 1));
+    if (size < JSON_FIELD_SIZE)
+        snprintf(ret_field, JSON_FIELD_SIZE, "%.*s", (int)size, quote + 1);
 }
 
-static int err_set_overflow(struct err *err, const char *text, size_t offset)
+static int err_set_overflow(struct err *err, const char *text, size_t offset, char ret_field[JSON_FIELD_SIZE])
 {
     char what[128] = "a number is too large";
-    size_t size;
-    const char *name = find_member_name(text, offset, &size);
 
-    if (name)
-        snprintf(what, sizeof(what), "%.*s must be a finite number, this one is too large", (int)size, name);
+    find_member_name(text, offset, ret_field);
+    if (ret_field[0] != '\0')
+        snprintf(what, sizeof(what), "%s must be a finite number, this one is too large", ret_field);
     err_set_at(err, text, offset, what);
     if (err)
         err->code = -ERANGE;
     return -ERANGE;
 }
 
-static int err_set_parse(struct err *err, const char *text, size_t size, json_error_t *error)
+static int err_set_parse(struct err *err, const char *text, size_t size, json_error_t *error,
+                         char ret_field[JSON_FIELD_SIZE])
 {
     size_t offset = MIN((size_t)MAX(error->position, 0), size);
 
@@ -134,14 +134,15 @@ static int err_set_parse(struct err *err, const char *text, size_t size, json_er
     case json_error_null_byte_in_key:
         return err_set_at(err, text, offset, "\\u0000 is not allowed in a string");
     case json_error_numeric_overflow:
-        return err_set_overflow(err, text, offset);
+        return err_set_overflow(err, text, offset, ret_field);
     default:
         drop_cut_context(error);
         return err_set_at(err, text, offset, error->text);
     }
 }
 
-int json_parse_body(const char *text, size_t size, json_t **ret, struct err *err)
+int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                    struct err *err)
 {
     json_error_t error = {.position = 0};
 
@@ -160,7 +161,7 @@ int json_parse_body(const char *text, size_t size, json_t **ret, struct err *err
 
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (!json)
-        return err_set_parse(err, text, size, &error);
+        return err_set_parse(err, text, size, &error, ret_field);
     *ret = json;
     return 0;
 }

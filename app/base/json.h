@@ -15,16 +15,21 @@
 /* Objects and arrays inside one another, the outermost included. */
 #define JSON_DEPTH_MAX 32
 
+/* A member's name that is repeated to the client: at most 40 bytes and the NUL. */
+#define JSON_FIELD_SIZE 41
+
 /* Parses the one JSON object (RFC 8259) that `text` must be.  Refused are also: duplicate keys, more than
  * JSON_DEPTH_MAX levels, numbers that overflow, and U+0000 in strings (most of what stores or prints a
  * string further on cannot hold it).
- * Returns 0, or -ERANGE for a number that no double or 64-bit integer holds (the text names its member where
- * that has a short name), or -EINVAL for all else, both with a text for the client such as
+ * Returns 0, or -ERANGE for a number that no double or 64-bit integer holds (`ret_field` is then the name of
+ * its member, "" where it has none or a long one), or -EINVAL for all else, both with a text for the client
+ * such as
  *     line 1, column 17 (byte 16): duplicate object key near '"a"'
  * where column counts characters from 1 and byte counts bytes from 0, both at the first character that was
  * not read.  At most 40 bytes of the input are repeated, the text is always valid UTF-8.  -ENOMEM without
  * memory. */
-must_check int json_parse_body(const char *text, size_t size, json_t **ret, struct err *err);
+must_check int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                               struct err *err);
 
 /* Whether there is nothing but white space. */
 must_check bool json_is_blank(const char *text, size_t size);

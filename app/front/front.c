@@ -11,13 +11,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS_PER_WAIT       8
-#define READY_BATCH           8
-#define TCP_SEND_BUFFER_BYTES (256 * 1024)
-#define ACCEPT_RETRY_MS       50
-#define ACCEPT_BATCH          64
-#define SCRATCH_BYTES         (64 * 1024)
-#define FEED_MAX_BYTES        (1024 * 1024) /* the largest pipe that anyone may have */
+#define EVENTS_PER_WAIT 8
+#define READY_BATCH     8
+#define ACCEPT_RETRY_MS 50
+#define ACCEPT_BATCH    64
+#define SCRATCH_BYTES   (64 * 1024)
+#define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
+
+/* Room for an answer that is written at once (64 KiB in records and pieces of 8 KiB), twice over since the kernel
+ * counts its own part too; not more than anyone may ask for by default (net.core.wmem_max). */
+#define SEND_BUFFER_BYTES (128 * 1024)
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */
 #define EVENT_LISTENER UINT64_MAX
@@ -131,8 +134,7 @@ static void adopt(struct conn *conn, int fd)
 
     conn->fd = fd;
     set_timeouts(fd, front->options.config->client_timeout_ms);
-    if (front->listener.is_tcp) /* unix sockets have room enough for an answer that is written at once */
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){TCP_SEND_BUFFER_BYTES}, sizeof(int));
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER_BYTES}, sizeof(int));
     front_count_accepted();
     deadline_set(conn);
     if (front_watch(conn, EPOLL_CTL_ADD, EPOLLIN) != 0)

@@ -105,12 +105,22 @@ def test_a_duration_out_of_range_is_named(ask, duration):
 @pytest.mark.parametrize("duration", ["1e999", "-1e999", "9" * 400, "99999999999999999999"])
 def test_a_duration_no_double_holds_is_refused(ask, duration):
     body = b'{"message": "m", "duration" : %s}' % duration.encode()
-    assert "duration must be a finite number" in detailed_problem(post(ask, body), 422)["detail"]
+    answer = detailed_problem(post(ask, body), 422)
+    assert answer["field"] == "duration"
+    assert "duration must be a finite number" in answer["detail"]
 
 
 def test_another_number_that_no_double_holds_is_the_one_that_is_named(ask):
     body = b'{"message": "m", "duration": 1, "weight": 1e999}'
-    assert "weight must be a finite number" in detailed_problem(post(ask, body), 422)["detail"]
+    answer = detailed_problem(post(ask, body), 422)
+    assert answer["field"] == "weight"
+    assert "weight must be a finite number" in answer["detail"]
+
+
+def test_a_number_without_a_short_name_that_no_double_holds_is_refused(ask):
+    for member in (b'"list": [1e999]', b'"": 1e999', b'"%s": 1e999' % (b"x" * 41), b'"a\\"b": 1e999'):
+        answer = detailed_problem(post(ask, b'{"message": "m", "duration": 1, %s}' % member), 422)
+        assert "field" not in answer and "too large" in answer["detail"]
 
 
 @pytest.mark.parametrize("message", ["1", "null", "true", "[]", '["m"]', "{}", '"%s"' % ("x" * 8193),

@@ -594,6 +594,37 @@ static void a_request_over_the_wire_limit_is_refused_however_it_is_cut(void **st
     server_stop(&server);
 }
 
+static int most_send_buffer(void)
+{
+    FILE *file = fopen("/proc/sys/net/core/wmem_max", "r");
+    int bytes = 0;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%d", &bytes), 1);
+    fclose(file);
+    return 2 * bytes; /* the kernel doubles what is asked for, to count its own part */
+}
+
+/* Whatever the system's default is: an answer that is written at once must not block a thread. */
+static void sockets_have_room_for_an_answer_that_is_written_at_once(void **state)
+{
+    struct server server;
+    (void)state;
+
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        int size = 0;
+        socklen_t length = sizeof(size);
+        server_start_on(&server, "", 10000, is_tcp);
+        struct client client = dial(&server);
+        assert_int_equal(get_status(&client, "/now"), 200);
+        assert_int_equal(getsockopt(slab_find(server.front, 0)->fd, SOL_SOCKET, SO_SNDBUF, &size, &length),
+                         0);
+        assert_int_equal(size, MIN(2 * 128 * 1024, most_send_buffer()));
+        client_done(&client);
+        server_stop(&server);
+    }
+}
+
 /* ---- many at once ---- */
 
 #define CLIENTS 8
@@ -1377,6 +1408,7 @@ int main(void)
         cmocka_unit_test(a_request_may_come_byte_by_byte),
         cmocka_unit_test(a_body_over_the_limit_is_answered_before_it_is_sent),
         cmocka_unit_test(a_request_over_the_wire_limit_is_refused_however_it_is_cut),
+        cmocka_unit_test(sockets_have_room_for_an_answer_that_is_written_at_once),
         cmocka_unit_test(thousands_of_requests_over_several_connections),
         cmocka_unit_test(one_thread_serves_several_connections),
         cmocka_unit_test(tcp_serves_as_well),

@@ -15,11 +15,12 @@
 static void object_is_parsed(void **state)
 {
     cleanup(json_decref_scope) json_t *json = NULL;
+    char field[JSON_FIELD_SIZE] = "";
     struct err err = {.code = 0};
     static const char body[] = " {\"message\": \"gr\xc3\xbc\xc3\x9f \\ud83d\\ude00\", \"duration\": 5}\r\n";
 
     (void)state;
-    assert_int_equal(json_parse_body(body, strlen(body), &json, &err), 0);
+    assert_int_equal(json_parse_body(body, strlen(body), &json, field, &err), 0);
     assert_string_equal(json_string_value(json_object_get(json, "message")),
                         "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
     assert_int_equal(json_integer_value(json_object_get(json, "duration")), 5);
@@ -57,14 +58,15 @@ static const struct {
 static const struct {
     const char *body;
     const char *text;
+    const char *field;
 } too_large[] = {
-    {"{\"a\":1e999}", "line 1, column 11 (byte 10): a must be a finite number, this one is too large"},
+    {"{\"a\":1e999}", "line 1, column 11 (byte 10): a must be a finite number, this one is too large", "a"},
     {"{\"b\":1,\"a\" :\n-99999999999999999999 }",
-     "line 2, column 22 (byte 34): a must be a finite number, this one is too large"},
-    {"{\"a\":{\"\":1e999}}", "line 1, column 15 (byte 14):  must be a finite number, this one is too large"},
-    {"{\"a\":[1,1e999]}", "line 1, column 14 (byte 13): a number is too large"},
+     "line 2, column 22 (byte 34): a must be a finite number, this one is too large", "a"},
+    {"{\"a\":{\"\":1e999}}", "line 1, column 15 (byte 14): a number is too large", ""},
+    {"{\"a\":[1,1e999]}", "line 1, column 14 (byte 13): a number is too large", ""},
     {"{\"12345678901234567890123456789012345678901\":1e999}",
-     "line 1, column 51 (byte 50): a number is too large"},
+     "line 1, column 51 (byte 50): a number is too large", ""},
 };
 
 static void number_that_is_too_large_is_named(void **state)
@@ -72,10 +74,13 @@ static void number_that_is_too_large_is_named(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(too_large); i++) {
         json_t *json = NULL;
+        char field[JSON_FIELD_SIZE] = "";
         struct err err = {.code = 0};
-        assert_int_equal(json_parse_body(too_large[i].body, strlen(too_large[i].body), &json, &err), -ERANGE);
+        assert_int_equal(json_parse_body(too_large[i].body, strlen(too_large[i].body), &json, field, &err),
+                         -ERANGE);
         assert_int_equal(err.code, -ERANGE);
         assert_string_equal(err.text, too_large[i].text);
+        assert_string_equal(field, too_large[i].field);
         assert_null(json);
     }
 }
@@ -85,8 +90,9 @@ static void each_error_names_its_place(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         json_t *json = NULL;
+        char field[JSON_FIELD_SIZE] = "";
         struct err err = {.code = 0};
-        assert_int_equal(json_parse_body(refused[i].body, refused[i].size, &json, &err), -EINVAL);
+        assert_int_equal(json_parse_body(refused[i].body, refused[i].size, &json, field, &err), -EINVAL);
         assert_null(json);
         assert_int_equal(err.code, -EINVAL);
         assert_string_equal(err.text, refused[i].text);
@@ -116,9 +122,10 @@ static void depth_is_limited(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         cleanup(buf_done) struct buf body = BUF_INIT(1 << 20);
         cleanup(json_decref_scope) json_t *json = NULL;
+        char field[JSON_FIELD_SIZE] = "";
         struct err err = {.code = 0};
         append_levels(&body, cases[i].levels);
-        assert_int_equal(json_parse_body(body.data, body.size, &json, &err), cases[i].rc);
+        assert_int_equal(json_parse_body(body.data, body.size, &json, field, &err), cases[i].rc);
         if (cases[i].rc != 0)
             assert_string_equal(err.text,
                                 "line 1, column 37 (byte 36): more than 32 levels of objects and arrays");
@@ -130,6 +137,7 @@ static void siblings_are_not_depth(void **state)
 {
     cleanup(buf_done) struct buf body = BUF_INIT(1 << 20);
     cleanup(json_decref_scope) json_t *json = NULL;
+    char field[JSON_FIELD_SIZE] = "";
     struct err err = {.code = 0};
 
     (void)state;
@@ -137,12 +145,13 @@ static void siblings_are_not_depth(void **state)
     for (size_t i = 0; i < 1000; i++)
         buf_append_str(&body, ",{},[]");
     buf_append_str(&body, "]}");
-    assert_int_equal(json_parse_body(body.data, body.size, &json, &err), 0);
+    assert_int_equal(json_parse_body(body.data, body.size, &json, field, &err), 0);
 }
 
 static void error_repeats_little_of_the_input(void **state)
 {
     cleanup(buf_done) struct buf body = BUF_INIT(1 << 20);
+    char field[JSON_FIELD_SIZE] = "";
     struct err err = {.code = 0};
     json_t *json = NULL;
 
@@ -150,7 +159,7 @@ static void error_repeats_little_of_the_input(void **state)
     buf_append_str(&body, "{\"a\":");
     for (size_t i = 0; i < 1000; i++)
         buf_append_str(&body, "xxxxxxxxxx");
-    assert_int_equal(json_parse_body(body.data, body.size, &json, &err), -EINVAL);
+    assert_int_equal(json_parse_body(body.data, body.size, &json, field, &err), -EINVAL);
     assert_null(strstr(err.text, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"));
 }
 
