@@ -336,6 +336,34 @@ void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events)
     }
 }
 
+static bool claim_rested(struct conn *conn, uint64_t before_ns)
+{
+    LOCK(&conn->lock);
+    bool is_rested = conn->state == CONN_IDLE && conn->req.start_ns != 0 && conn->req.start_ns < before_ns;
+    if (is_rested)
+        conn->state = CONN_READING;
+    return is_rested;
+}
+
+static bool has_bytes(const struct conn *conn)
+{
+    char byte;
+
+    return conn->in.size > 0 || recv(conn->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0;
+}
+
+bool conn_evict(struct conn *conn, uint64_t before_ns)
+{
+    if (!claim_rested(conn, before_ns))
+        return false;
+    if (has_bytes(conn)) { /* a request has just come */
+        conn_read(conn);
+        return false;
+    }
+    conn_close(conn, CLOSE_EVICTED);
+    return true;
+}
+
 enum cancel_action {
     CANCEL_NOTHING,
     CANCEL_HANGUP,

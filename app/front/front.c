@@ -15,6 +15,8 @@
 #define READY_BATCH     8
 #define ACCEPT_RETRY_MS 50
 #define ACCEPT_BATCH    64
+#define WARN_PERIOD_MS  10000
+#define REST_MS         1000 /* nginx keeps a connection for requests that follow closely */
 #define SCRATCH_BYTES   (64 * 1024)
 #define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
 
@@ -96,6 +98,7 @@ static int arm_listener(struct front *front, int operation)
  * accepting more would only take what nobody can serve. */
 static void pause_accept(struct front *front)
 {
+    front_count_accept_paused();
     atomic_store(&front->accept_at_ns, clock_deadline_ns(clock_now_ns(), ACCEPT_RETRY_MS));
 }
 
@@ -152,24 +155,63 @@ enum accept_result {
     ACCEPT_NO_ROOM,
 };
 
+static void warn_seldom(struct front *front, const char *what)
+{
+    uint64_t now_ns = clock_now_ns();
+
+    if (now_ns < front->warn_at_ns)
+        return;
+    front->warn_at_ns = clock_deadline_ns(now_ns, WARN_PERIOD_MS);
+    log_warning("cannot accept", LOG_STR("error", what));
+}
+
 /* A slot first: who cannot be served stays in the backlog, where it waits and is not turned away. */
-static enum accept_result accept_one(struct front *front)
+static enum accept_result accept_one(struct front *front, const char **ret_what)
 {
     struct conn *conn = slab_acquire(front);
 
-    if (!conn)
+    if (!conn) {
+        *ret_what = "max_connections are in use";
         return ACCEPT_NO_ROOM;
+    }
     int fd = accept4(front->listener.fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
         adopt(conn, fd);
         return ACCEPT_ONE;
     }
-    int errnum = errno;
+    *ret_what = err_errno_text(errno);
+    bool is_room_missing = is_out_of_descriptors(errno);
     slab_release(conn);
-    if (!is_out_of_descriptors(errnum))
-        return ACCEPT_NONE_LEFT;
-    log_warning("cannot accept", LOG_STR("error", err_errno_text(errnum)));
-    return ACCEPT_NO_ROOM;
+    return is_room_missing ? ACCEPT_NO_ROOM : ACCEPT_NONE_LEFT;
+}
+
+/* Closes one connection that has rested for a while, so that somebody who waits can come in.  The hand goes
+ * round, so each is looked at as often as the others and the cost does not grow with their number while there
+ * are some to be found. */
+static bool evict_one(struct front *front)
+{
+    uint64_t before_ns = clock_now_ns() - REST_MS * NS_PER_MS;
+
+    for (int rounds = 0; rounds < 2; rounds++) {
+        struct conn *conn;
+        while ((conn = slab_find(front, front->evict_hand++)))
+            if (conn_evict(conn, before_ns))
+                return true;
+        front->evict_hand = 0;
+    }
+    return false;
+}
+
+static enum accept_result accept_or_evict(struct front *front)
+{
+    const char *what;
+    enum accept_result result = accept_one(front, &what);
+
+    if (result == ACCEPT_NO_ROOM && evict_one(front))
+        result = accept_one(front, &what);
+    if (result == ACCEPT_NO_ROOM)
+        warn_seldom(front, what);
+    return result;
 }
 
 static void accept_some(struct front *front)
@@ -177,7 +219,7 @@ static void accept_some(struct front *front)
     enum accept_result result = ACCEPT_ONE;
 
     for (int i = 0; i < ACCEPT_BATCH && result == ACCEPT_ONE; i++)
-        result = accept_one(front);
+        result = accept_or_evict(front);
     if (result == ACCEPT_NO_ROOM)
         pause_accept(front);
     else if (!atomic_load(&front->draining))

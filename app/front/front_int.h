@@ -51,6 +51,7 @@ enum close_reason {
     CLOSE_PROTOCOL, /* not FastCGI, or beyond a limit */
     CLOSE_ERROR,    /* reading or writing failed */
     CLOSE_DRAIN,    /* we are stopping */
+    CLOSE_EVICTED,  /* it rested, and its place was needed */
     CLOSE_REASON_COUNT,
 };
 
@@ -124,6 +125,10 @@ struct front {
     _Atomic uint64_t sweep_at_ns;  /* earliest deadline of any connection */
     _Atomic uint64_t accept_at_ns; /* when to listen again; CLOCK_NEVER while we listen */
 
+    /* accepting thread only (the listener's event goes to one at a time): */
+    uint32_t evict_hand; /* the slot to look at next */
+    uint64_t warn_at_ns; /* no "cannot accept" before */
+
     pthread_mutex_t lock;
     /* guarded by lock: */
     size_t chunk_count;
@@ -176,6 +181,10 @@ bool conn_cancel(struct conn *conn);
 /* Takes out whom to tell about a hang-up; false when nobody is to be told (any more).  Lock held. */
 bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait);
 
+/* Closes a connection whose last request is over, and began before `before_ns`; false when it is in use, or
+ * has had none yet.  Any thread. */
+bool conn_evict(struct conn *conn, uint64_t before_ns);
+
 /* deadline.c */
 void deadline_set(struct conn *conn); /* from now on, unless it has one */
 void deadline_clear(struct conn *conn);
@@ -202,4 +211,5 @@ void front_count_request_gone(const struct request *req);
 void front_count_in_flight(int change);
 void front_count_rejected(void);
 void front_count_accepted(void);
+void front_count_accept_paused(void);
 void front_count_closed(enum close_reason reason);

@@ -10,7 +10,8 @@ static const int statuses[] = {200, 202, 400, 404, 405, 413, 415, 422, 500, 503}
 static const char *const status_values[] = {"200", "202", "400", "404", "405",  "413",
                                             "415", "422", "500", "503", "other"};
 
-static const char *const close_values[CLOSE_REASON_COUNT] = {"peer", "timeout", "protocol", "error", "drain"};
+static const char *const close_values[CLOSE_REASON_COUNT] = {"peer",  "timeout", "protocol",
+                                                             "error", "drain",   "evicted"};
 
 static const struct route *first_route;
 static const char *route_values[ROUTES_MAX] = {"none"}; /* then the rows' paths, each once */
@@ -24,6 +25,7 @@ enum {
     ROW_GONE,
     ROW_REJECTED,
     ROW_ACCEPTED,
+    ROW_ACCEPT_PAUSED,
     ROW_CLOSED,
     ROW_COUNT,
 };
@@ -50,6 +52,11 @@ static struct metric rows[ROW_COUNT] = {
     [ROW_ACCEPTED] = {.name = "heddle_connections_accepted_total",
                       .type = METRIC_COUNTER,
                       .help = "FastCGI connections accepted"},
+    [ROW_ACCEPT_PAUSED] = {.name = "heddle_accept_paused_total",
+                           .type = METRIC_COUNTER,
+                           .help =
+                               "times that accepting rested because all connections or descriptors were in "
+                               "use"},
     [ROW_CLOSED] = {.name = "heddle_connections_closed_total",
                     .type = METRIC_COUNTER,
                     .help = "FastCGI connections closed, by reason",
@@ -112,6 +119,11 @@ void front_count_rejected(void)
 void front_count_accepted(void)
 {
     metric_inc(&rows[ROW_ACCEPTED]);
+}
+
+void front_count_accept_paused(void)
+{
+    metric_inc(&rows[ROW_ACCEPT_PAUSED]);
 }
 
 void front_count_closed(enum close_reason reason)

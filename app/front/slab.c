@@ -63,6 +63,7 @@ struct conn *slab_acquire(struct front *front)
     if (!conn)
         return NULL;
     conn->keep = true;
+    conn->req.start_ns = 0;
     frames_init(&conn->frames);
     LOCK(&conn->lock);
     conn->state = CONN_IDLE;

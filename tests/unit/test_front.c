@@ -617,8 +617,10 @@ static void sockets_have_room_for_an_answer_that_is_written_at_once(void **state
         server_start_on(&server, "", 10000, is_tcp);
         struct client client = dial(&server);
         assert_int_equal(get_status(&client, "/now"), 200);
-        assert_int_equal(getsockopt(slab_find(server.front, 0)->fd, SOL_SOCKET, SO_SNDBUF, &size, &length),
-                         0);
+        struct conn *conn = slab_find(server.front, 0);
+        mutex_lock(&conn->lock); /* it rests: nobody owns it meanwhile */
+        assert_int_equal(getsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
+        mutex_unlock(&conn->lock);
         assert_int_equal(size, MIN(2 * 128 * 1024, most_send_buffer()));
         client_done(&client);
         server_stop(&server);
@@ -845,6 +847,37 @@ static void above_max_connections_a_peer_waits_until_one_ends(void **state)
         client_done(&second);
         client_done(&third);
     }
+    server_stop(&server);
+}
+
+static bool is_a_second_later(void *since_ns)
+{
+    return clock_now_ns() > *(uint64_t *)since_ns + 1100 * NS_PER_MS;
+}
+
+/* A web server may keep more connections than there can be, and use none of them. */
+static void above_max_connections_one_that_rests_is_closed(void **state)
+{
+    struct server server;
+    uint64_t now_ns;
+    (void)state;
+
+    server_start(&server, "max_connections: 2");
+    struct client first = dial(&server);
+    struct client second = dial(&server);
+    assert_int_equal(get_status(&first, "/now"), 200);
+    assert_true(get(&second, "/hold"));
+    wait_for_count(&works.suspended, 1);
+    now_ns = clock_now_ns();
+    wait_until(is_a_second_later, &now_ns);
+    struct client third = dial(&server);
+    assert_int_equal(get_status(&third, "/now"), 200);
+    assert_true(client_is_closed(&first)); /* and not the one with a request in flight */
+    let_go_all();
+    assert_answer(&second, 200, "later");
+    client_done(&first);
+    client_done(&second);
+    client_done(&third);
     server_stop(&server);
 }
 
@@ -1420,6 +1453,7 @@ int main(void)
         cmocka_unit_test(a_request_behind_the_one_that_was_left_is_not_started),
         cmocka_unit_test(above_max_in_flight_requests_are_refused),
         cmocka_unit_test(above_max_connections_a_peer_waits_until_one_ends),
+        cmocka_unit_test(above_max_connections_one_that_rests_is_closed),
         cmocka_unit_test(without_descriptors_a_peer_waits_until_there_are_some),
         cmocka_unit_test(an_answer_there_is_no_file_for_is_503),
         cmocka_unit_test(what_ends_a_connection_is_told_apart),
