@@ -31,8 +31,8 @@ static uint64_t descriptors_per_request(const struct config *config)
     return 1 + MAX(concurrency ? MIN(parts, concurrency) : parts, UINT64_C(1));
 }
 
-/* Who is to be told 503 needs a connection as well, and so do idle ones: never all of them are for requests in
- * flight. */
+/* Who is to be told 503 needs a connection as well, and so do idle ones: never all of them are for requests
+ * in flight. */
 static unsigned automatic_max_in_flight(unsigned max_connections)
 {
     unsigned headroom = MIN(MAX(max_connections / 4, HEADROOM_CONNECTIONS), max_connections / 2);
@@ -44,10 +44,11 @@ int capacity_check(const struct config *config, struct err *err)
 {
     if (config->max_in_flight < config->max_connections)
         return 0;
-    return err_set(err, -ERANGE,
-                   "max_in_flight %u must be less than max_connections %u: without a connection above it nobody "
-                   "can be told that there are too many requests",
-                   config->max_in_flight, config->max_connections);
+    return err_set(
+        err, -ERANGE,
+        "max_in_flight %u must be less than max_connections %u: without a connection above it nobody "
+        "can be told that there are too many requests",
+        config->max_in_flight, config->max_connections);
 }
 
 int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)

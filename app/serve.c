@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -130,15 +131,28 @@ static void unignore_stop_signals(void)
 /* A terminal's Ctrl-C and the TERM of who watches over us come together: that is one wish to stop. */
 #define SAME_WISH_MS 500
 
-static uint64_t stop_asked_ns; /* set before on_second_signal can be called */
-
-/* Who asks again does not want to wait: the signal has its default action. */
-static void on_second_signal(int signal_number)
+/* Who asks later does not want to wait: from now on a stop signal ends the process. */
+static void on_wish_over(int signal_number)
 {
-    if (clock_now_ns() < clock_deadline_ns(stop_asked_ns, SAME_WISH_MS))
-        return;
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
+    (void)signal_number;
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        signal(stop_signals[i], SIG_DFL);
+}
+
+static void ignore_same_wish(void)
+{
+    const struct itimerval timer = {.it_value = {.tv_usec = (suseconds_t)SAME_WISH_MS * 1000}};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++) {
+        signal(stop_signals[i], SIG_IGN);
+        sigaddset(&set, stop_signals[i]);
+    }
+    signal(SIGALRM, on_wish_over);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 static int wait_for_stop_signal(void)
@@ -151,10 +165,7 @@ static int wait_for_stop_signal(void)
         sigaddset(&set, stop_signals[i]);
     while (sigwait(&set, &signal_number) != 0)
         continue;
-    stop_asked_ns = clock_now_ns();
-    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
-        signal(stop_signals[i], on_second_signal);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    ignore_same_wish();
     return signal_number;
 }
 

@@ -37,6 +37,21 @@ static void reply_unparsable(struct request *req, const char *field, const struc
         request_problem(req, err->code == -ENOMEM ? 503 : err->code == -ERANGE ? 422 : 400, "%s", err->text);
 }
 
+static void reply_problem(struct request *req, const struct task_problem *problem)
+{
+    switch (problem->type) {
+    case TASK_PROBLEM_MISSING:
+        reply_missing(req, problem->text);
+        return;
+    case TASK_PROBLEM_INVALID:
+        request_problem_with(req, 422, "field", problem->field, "%s", problem->text);
+        return;
+    case TASK_PROBLEM_BUG:
+        request_problem(req, 500, "%s", problem->text);
+        return;
+    }
+}
+
 /* The payload, or NULL when the request has been answered. */
 static json_t *read_payload(struct request *req, const struct task_kind *kind)
 {
@@ -60,13 +75,11 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
         reply_unparsable(req, field, &err);
         return NULL;
     }
-    if (kind->check(payload, &problem) == 0)
+    if (task_kind_check(kind, payload, &problem) == 0)
         return payload;
-    json_decref(payload);
-    if (problem.type == TASK_PROBLEM_MISSING)
-        reply_missing(req, problem.text);
-    else
-        request_problem_with(req, 422, "field", problem.field, "%s", problem.text);
+    if (problem.type != TASK_PROBLEM_BUG)
+        json_decref(payload);
+    reply_problem(req, &problem);
     return NULL;
 }
 

@@ -31,8 +31,7 @@ void thread_join(pthread_t thread)
 
 void thread_block_signals(void)
 {
-    static const int others[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,  SIGABRT,
-                                 SIGTRAP, SIGSYS, SIGQUIT, SIGTSTP};
+    static const int others[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGQUIT, SIGTSTP};
     sigset_t all;
 
     sigfillset(&all);

@@ -14,8 +14,6 @@
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#define HASH_NONFATAL_OOM 1 /* an element that was not added has no hh.tbl */
-#include <uthash.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
@@ -48,7 +46,7 @@ struct origin {
     struct fetch_worker *worker;
     struct resolver_query query; /* the resolver's while is_asked */
     bool is_asked;
-    char *addresses;     /* "1.2.3.4,::1", NULL while unknown */
+    char addresses[RESOLVER_ADDRESSES_SIZE]; /* "1.2.3.4,::1", "" while unknown */
     unsigned generation; /* counts changes of `addresses`, and when they are to be given again */
     uint64_t give_again_ns;
     uint64_t fresh_until_ns;
@@ -106,7 +104,7 @@ struct fetch_worker {
     /* guarded by lock: */
     struct fetch_list inbox;
     struct fetch_list cancels;
-    TAILQ_HEAD(resolved_list, resolver_query) resolved;
+    struct resolver_query_list resolved;
     bool is_woken; /* somebody has woken the worker for what is in the lists */
     bool is_stopping;
     uint64_t pushed_count; /* fetches that ever came in */
@@ -153,7 +151,7 @@ struct fetch_target {
 
 /* target.c */
 
-/* From a Location header: as tolerant as browsers are, with spaces and bytes that should have been escaped. */
+/* From a Location header: tolerant as browsers are, of spaces and bytes that should have been escaped. */
 must_check int fetch_target_create_redirect(const char *url, struct fetch_target **ret_target,
                                             struct err *err);
 

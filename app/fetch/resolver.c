@@ -10,21 +10,14 @@
 #include "base/log.h"
 #include "fetch/fetch_int.h"
 
-#define STOP_MS 1000
-
-/* One host, and all who want to know its addresses. */
-struct lookup {
-    char *host;
-    TAILQ_HEAD(query_list, resolver_query) queries;
-    TAILQ_ENTRY(lookup) link; /* in the queue, until a thread has begun it */
-    UT_hash_handle hh;
-};
+#define HOST_SIZE (CONFIG_HOST_MAX_BYTES + 1)
+#define STOP_MS   1000
 
 struct resolver {
     pthread_mutex_t lock;
     /* guarded by lock: */
-    struct lookup *by_host;
-    TAILQ_HEAD(lookup_list, lookup) queue;
+    struct resolver_query *by_host;   /* the first for each host */
+    struct resolver_query_list queue; /* of these, those that no thread has begun */
     bool is_stopping;
     unsigned ended_count; /* threads that are past their last look-up */
     pthread_cond_t has_work;
@@ -34,9 +27,8 @@ struct resolver {
     unsigned thread_count;
 };
 
-static char *format_addresses(const struct addrinfo *list)
+static int format_addresses(const struct addrinfo *list, char ret_text[RESOLVER_ADDRESSES_SIZE])
 {
-    char text[RESOLVER_ADDRESSES_SIZE] = "";
     size_t length = 0;
     int count = 0;
 
@@ -44,12 +36,13 @@ static char *format_addresses(const struct addrinfo *list)
         char address[INET6_ADDRSTRLEN];
         if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) != 0)
             continue;
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%s", count++ ? "," : "", address);
+        length += (size_t)snprintf(ret_text + length, RESOLVER_ADDRESSES_SIZE - length, "%s%s",
+                                   count++ ? "," : "", address);
     }
-    return count ? strdup(text) : NULL;
+    return count ? 0 : EAI_NONAME;
 }
 
-static int look_up(const char *host, char **ret_addresses)
+static int look_up(const char *host, char ret_addresses[RESOLVER_ADDRESSES_SIZE])
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct addrinfo *list = NULL;
@@ -57,71 +50,46 @@ static int look_up(const char *host, char **ret_addresses)
     int rc = getaddrinfo(host, NULL, &hints, &list);
     if (rc != 0)
         return rc;
-    *ret_addresses = format_addresses(list);
+    rc = format_addresses(list, ret_addresses);
     freeaddrinfo(list);
-    return *ret_addresses ? 0 : EAI_MEMORY;
+    return rc;
 }
 
-static void lookup_free(struct lookup *lookup)
-{
-    free(lookup->host);
-    free(lookup);
-}
-
-/* NULL when out of memory. */
-static struct lookup *add_lookup_locked(struct resolver *resolver, const char *host)
-{
-    struct lookup *lookup = calloc(1, sizeof(*lookup));
-
-    if (!lookup)
-        return NULL;
-    TAILQ_INIT(&lookup->queries);
-    lookup->host = strdup(host);
-    if (lookup->host)
-        HASH_ADD_KEYPTR(hh, resolver->by_host, lookup->host, strlen(lookup->host), lookup);
-    if (!lookup->hh.tbl) {
-        lookup_free(lookup);
-        return NULL;
-    }
-    TAILQ_INSERT_TAIL(&resolver->queue, lookup, link);
-    pthread_cond_signal(&resolver->has_work);
-    return lookup;
-}
-
-static struct lookup *next_lookup(struct resolver *resolver)
+/* The next query, with its host copied: the query itself must not be touched again when we are stopping. */
+static struct resolver_query *next_query(struct resolver *resolver, char ret_host[HOST_SIZE])
 {
     LOCK(&resolver->lock);
     while (TAILQ_EMPTY(&resolver->queue) && !resolver->is_stopping)
         cond_wait_until(&resolver->has_work, &resolver->lock, CLOCK_NEVER);
     if (resolver->is_stopping)
         return NULL;
-    struct lookup *lookup = TAILQ_FIRST(&resolver->queue);
-    TAILQ_REMOVE(&resolver->queue, lookup, link);
-    return lookup;
-}
-
-static void answer(struct resolver_query *query, const char *addresses, int gai_error)
-{
-    query->addresses = addresses ? strdup(addresses) : NULL;
-    query->gai_error = addresses && !query->addresses ? EAI_MEMORY : gai_error;
-    query->done(query);
+    struct resolver_query *query = TAILQ_FIRST(&resolver->queue);
+    TAILQ_REMOVE(&resolver->queue, query, link);
+    snprintf(ret_host, HOST_SIZE, "%s", query->host);
+    return query;
 }
 
 /* `done` only hands a query on: it is called with the lock held so that none is called after resolver_free.
- * When that has begun the queries must not be touched; the look-up is freed there. */
-static bool report(struct resolver *resolver, struct lookup *lookup, const char *addresses, int gai_error)
+ */
+static bool report(struct resolver *resolver, struct resolver_query *first, const char *addresses,
+                   int gai_error)
 {
+    struct resolver_query_list answered = TAILQ_HEAD_INITIALIZER(answered);
     struct resolver_query *query;
 
     LOCK(&resolver->lock);
     if (resolver->is_stopping)
         return false;
-    HASH_DEL(resolver->by_host, lookup);
-    while ((query = TAILQ_FIRST(&lookup->queries))) {
-        TAILQ_REMOVE(&lookup->queries, query, link);
-        answer(query, addresses, gai_error);
+    if (first->hh.tbl)
+        HASH_DEL(resolver->by_host, first);
+    TAILQ_INSERT_TAIL(&answered, first, link);
+    TAILQ_CONCAT(&answered, &first->followers, link);
+    while ((query = TAILQ_FIRST(&answered))) {
+        TAILQ_REMOVE(&answered, query, link);
+        snprintf(query->addresses, sizeof(query->addresses), "%s", addresses);
+        query->gai_error = gai_error;
+        query->done(query);
     }
-    lookup_free(lookup);
     return true;
 }
 
@@ -135,15 +103,15 @@ static void announce_end(struct resolver *resolver)
 static void *thread_main(void *arg)
 {
     struct resolver *resolver = arg;
-    struct lookup *lookup;
+    struct resolver_query *query;
+    char host[HOST_SIZE];
     bool goes_on = true;
 
-    while (goes_on && (lookup = next_lookup(resolver))) {
-        char *addresses = NULL;
-        int gai_error = look_up(lookup->host, &addresses);
-        fetch_count_lookup(addresses != NULL);
-        goes_on = report(resolver, lookup, addresses, gai_error);
-        free(addresses);
+    while (goes_on && (query = next_query(resolver, host))) {
+        char addresses[RESOLVER_ADDRESSES_SIZE] = "";
+        int gai_error = look_up(host, addresses);
+        fetch_count_lookup(gai_error == 0);
+        goes_on = report(resolver, query, addresses, gai_error);
     }
     announce_end(resolver);
     return NULL;
@@ -173,18 +141,21 @@ int resolver_create(unsigned threads, struct resolver **ret_resolver, struct err
     return 0;
 }
 
+/* Without memory for the table it is looked up for itself. */
 void resolver_ask(struct resolver *resolver, struct resolver_query *query)
 {
-    struct lookup *lookup;
+    struct resolver_query *first;
 
     LOCK(&resolver->lock);
-    HASH_FIND_STR(resolver->by_host, query->host, lookup);
-    if (!lookup)
-        lookup = add_lookup_locked(resolver, query->host);
-    if (lookup)
-        TAILQ_INSERT_TAIL(&lookup->queries, query, link);
-    else
-        answer(query, NULL, EAI_MEMORY);
+    HASH_FIND_STR(resolver->by_host, query->host, first);
+    if (first) {
+        TAILQ_INSERT_TAIL(&first->followers, query, link);
+        return;
+    }
+    TAILQ_INIT(&query->followers);
+    HASH_ADD_KEYPTR(hh, resolver->by_host, query->host, strlen(query->host), query);
+    TAILQ_INSERT_TAIL(&resolver->queue, query, link);
+    pthread_cond_signal(&resolver->has_work);
 }
 
 /* False when a thread still hangs in getaddrinfo at the deadline. */
@@ -199,17 +170,6 @@ static bool wait_until_all_ended(struct resolver *resolver, uint64_t deadline_ns
     return true;
 }
 
-/* The threads have ended. */
-static void free_lookups(struct resolver *resolver)
-{
-    struct lookup *lookup;
-
-    while ((lookup = resolver->by_host)) {
-        HASH_DEL(resolver->by_host, lookup);
-        lookup_free(lookup);
-    }
-}
-
 void resolver_free(struct resolver *resolver)
 {
     if (!resolver)
@@ -222,7 +182,7 @@ void resolver_free(struct resolver *resolver)
     }
     for (unsigned i = 0; i < resolver->thread_count; i++)
         thread_join(resolver->threads[i]);
-    free_lookups(resolver);
+    HASH_CLEAR(hh, resolver->by_host);
     pthread_mutex_destroy(&resolver->lock);
     pthread_cond_destroy(&resolver->has_work);
     pthread_cond_destroy(&resolver->has_ended);

@@ -36,8 +36,6 @@ static void origin_free(struct origin *origin)
 {
     free(origin->key);
     free((void *)(uintptr_t)origin->query.host);
-    free(origin->query.addresses);
-    free(origin->addresses);
     free(origin);
 }
 
@@ -120,24 +118,23 @@ void route_fetch(struct fetch *fetch)
     origin->was_used = true;
     if (origin->needs_lookup && worker->now_ns >= origin->fresh_until_ns)
         ask(origin);
-    if (origin->needs_lookup && !origin->addresses && origin->is_asked)
+    bool has_no_address = origin->needs_lookup && origin->addresses[0] == '\0';
+    if (has_no_address && origin->is_asked)
         wait_for_address(origin, fetch);
-    else if (origin->needs_lookup && !origin->addresses)
+    else if (has_no_address)
         fetch_end(fetch, FETCH_DNS, "could not resolve host %s: %s", origin->query.host,
                   gai_strerror(origin->query.gai_error));
     else
         send_to_shard(fetch);
 }
 
-static void take_addresses(struct origin *origin, char *addresses)
+static void take_addresses(struct origin *origin)
 {
-    bool is_same = origin->addresses && strcmp(origin->addresses, addresses) == 0;
-
-    free(origin->addresses);
-    origin->addresses = addresses;
     origin->confirmed_ns = origin->worker->now_ns;
-    if (!is_same)
-        start_generation(origin);
+    if (strcmp(origin->addresses, origin->query.addresses) == 0)
+        return;
+    memcpy(origin->addresses, origin->query.addresses, sizeof(origin->addresses));
+    start_generation(origin);
 }
 
 static bool is_temporary(int gai_error)
@@ -146,13 +143,11 @@ static bool is_temporary(int gai_error)
 }
 
 /* A name that is no more has no addresses; that nobody could be asked does not change them for a while. */
-static void take_failure(struct origin *origin, int gai_error)
+static void take_failure(struct origin *origin)
 {
-    if (is_temporary(gai_error) &&
-        origin->worker->now_ns < clock_deadline_ns(origin->confirmed_ns, STALE_MAX_MS))
-        return;
-    free(origin->addresses);
-    origin->addresses = NULL;
+    if (!is_temporary(origin->query.gai_error) ||
+        origin->worker->now_ns >= clock_deadline_ns(origin->confirmed_ns, STALE_MAX_MS))
+        origin->addresses[0] = '\0';
 }
 
 void route_resolved(struct resolver_query *query)
@@ -160,16 +155,16 @@ void route_resolved(struct resolver_query *query)
     struct origin *origin = container_of(query, struct origin, query);
     struct fetch_worker *worker = origin->worker;
     const struct config *config = worker->pool->config;
+    bool is_found = query->gai_error == 0;
     struct fetch *fetch;
 
     origin->is_asked = false;
     origin->fresh_until_ns =
-        clock_deadline_ns(worker->now_ns, query->addresses ? config->fetch.dns_ttl_ms : NEGATIVE_TTL_MS);
-    if (query->addresses)
-        take_addresses(origin, query->addresses);
+        clock_deadline_ns(worker->now_ns, is_found ? config->fetch.dns_ttl_ms : NEGATIVE_TTL_MS);
+    if (is_found)
+        take_addresses(origin);
     else
-        take_failure(origin, query->gai_error);
-    query->addresses = NULL;
+        take_failure(origin);
     while ((fetch = TAILQ_FIRST(&origin->waiting))) {
         route_stop_waiting(fetch);
         route_fetch(fetch);

@@ -18,7 +18,7 @@ static int fill_origin(struct fetch_target *target, const char *scheme, const ch
                        struct err *err)
 {
     char key[CONFIG_HOST_MAX_BYTES + 32];
-    uint64_t number;
+    uint64_t number = 0;
     int rc = config_check_host(host, err);
 
     if (rc == 0)

@@ -242,9 +242,9 @@ static void set_last_use(struct transfer *transfer)
     curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, is_last_use ? 1L : 0L);
 }
 
-/* The shard's DNS cache keeps what it was given ("+": for ADDRESS_KEPT_S), so an address goes in once for each
- * shard and generation.  It only counts as given when the transfer that brought it has ended by itself: a
- * cancel may have come before libcurl looked. */
+/* The shard's DNS cache keeps what it was given ("+": for ADDRESS_KEPT_S), so an address goes in once for
+ * each shard and generation.  It only counts as given when the transfer that brought it has ended by itself:
+ * a cancel may have come before libcurl looked. */
 static bool set_address(struct transfer *transfer, const struct origin *origin)
 {
     char entry[CONFIG_HOST_MAX_BYTES + RESOLVER_ADDRESSES_SIZE + 16];
@@ -316,6 +316,7 @@ static void read_status(struct transfer *transfer)
 {
     long status = 0;
 
+    assert(transfer->fetch);
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     transfer->fetch->status = (int)status;
 }

@@ -20,8 +20,8 @@
 #define SCRATCH_BYTES   (64 * 1024)
 #define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
 
-/* Room for an answer that is written at once (64 KiB in records and pieces of 8 KiB), twice over since the kernel
- * counts its own part too; not more than anyone may ask for by default (net.core.wmem_max). */
+/* Room for an answer that is written at once (64 KiB in records and pieces of 8 KiB), twice over since the
+ * kernel counts its own part too; not more than anyone may ask for by default (net.core.wmem_max). */
 #define SEND_BUFFER_BYTES (128 * 1024)
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */

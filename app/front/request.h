@@ -50,8 +50,8 @@ void request_problem_with(struct request *req, int status, const char *name, con
 
 /* What happens to a request that waits for its answer. */
 struct request_wait {
-    /* The client has gone, or we are stopping: end the work early.  At most once; from a request thread or the
-     * one that calls front_drain. */
+    /* The client has gone, or we are stopping: end the work early.  At most once; from a request thread or
+     * the one that calls front_drain. */
     void (*hangup)(void *arg);
     /* `arg` is not used any more; exactly once, after hangup if that was called. */
     void (*release)(void *arg);

@@ -22,8 +22,9 @@ struct task_problem {
     enum {
         TASK_PROBLEM_MISSING, /* a field is not there */
         TASK_PROBLEM_INVALID, /* a field's value is not allowed */
+        TASK_PROBLEM_BUG,     /* check itself is wrong */
     } type;
-    const char *field; /* its name, a constant */
+    const char *field; /* its name, a constant; NULL for a bug */
     char text[160];    /* what is wrong and what is allowed, for the client */
 };
 
@@ -65,6 +66,11 @@ TASK_KINDS(TASK_KIND_DECLARE)
 
 /* All of them, and NULL behind the last. */
 extern const struct task_kind *const task_kinds[];
+
+/* Calls the kind's check, behind a fence.  Returns 0, or -EINVAL with `ret` set.  After TASK_PROBLEM_BUG,
+ * which is counted and logged, the payload may be half changed: it must not be touched again, not even freed.
+ * Any thread that is not behind a fence already. */
+must_check int task_kind_check(const struct task_kind *kind, json_t *payload, struct task_problem *ret);
 
 /* NULL when there is none of that name. */
 const struct task_kind *task_kind_find(const char *name);

@@ -143,6 +143,7 @@ static void forget_oldest_locked(struct task_queue *queue)
 {
     struct task *oldest = TAILQ_FIRST(&queue->finished);
 
+    assert(oldest && queue->by_id);
     queue->finished_count--;
     queue->bytes -= oldest->bytes;
     TAILQ_REMOVE(&queue->finished, oldest, in_list);

@@ -34,7 +34,8 @@ must_check int task_queue_start(struct task_queue *queue, struct err *err);
 
 /* Accepts a task and wakes a runner for it.  Takes `payload` in every case.  Does not block.  Returns 0 with
  * a view of the new task (to be given back), or with `err` set: -EAGAIN when queue_capacity tasks are
- * unfinished, -ENOSPC when unfinished ones have max_bytes, so try again later; -ESHUTDOWN when the queue drains or has been stopped; -ENOMEM. */
+ * unfinished, -ENOSPC when unfinished ones have max_bytes, so try again later; -ESHUTDOWN when the queue
+ * drains or has been stopped; -ENOMEM. */
 must_check int task_queue_submit(struct task_queue *queue, const struct task_kind *kind, json_t *payload,
                                  struct task_view *ret, struct err *err);
 

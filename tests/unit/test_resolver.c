@@ -45,10 +45,8 @@ static void a_name_becomes_its_addresses(void **state)
     wait_for_count(&local.done, 1);
     assert_string_equal(question.query.addresses, "127.0.0.1");
     assert_int_equal(question.query.gai_error, 0);
-    assert_non_null(local.query.addresses);
+    assert_true(local.query.addresses[0] != '\0');
     assert_true(strstr(local.query.addresses, "127.0.0.1") || strstr(local.query.addresses, "::1"));
-    free(question.query.addresses);
-    free(local.query.addresses);
     resolver_free(resolver);
 }
 
@@ -60,7 +58,7 @@ static void an_unknown_name_is_an_error(void **state)
 
     resolver_ask(resolver, &question.query);
     wait_for_count(&question.done, 1);
-    assert_null(question.query.addresses);
+    assert_string_equal(question.query.addresses, "");
     assert_int_equal(question.query.gai_error, EAI_NONAME);
     resolver_free(resolver);
 }
@@ -80,8 +78,6 @@ static void a_slow_name_holds_up_only_its_thread(void **state)
     names_open(true);
     wait_for_count(&slow.done, 1);
     assert_string_equal(slow.query.addresses, "127.0.0.1");
-    free(slow.query.addresses);
-    free(other.query.addresses);
     resolver_free(resolver);
 }
 
@@ -103,10 +99,8 @@ static void queries_for_one_host_share_a_look_up(void **state)
     for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
         wait_for_count(&slow[i].done, 1);
         assert_string_equal(slow[i].query.addresses, "127.0.0.1");
-        free(slow[i].query.addresses);
     }
     assert_int_equal(atomic_load(&names_asked), 2);
-    free(other.query.addresses);
     resolver_free(resolver);
 }
 
@@ -122,7 +116,6 @@ static void a_query_may_be_asked_again(void **state)
         resolver_ask(resolver, &question.query);
         wait_for_count(&question.done, round);
         assert_string_equal(question.query.addresses, expected);
-        free(question.query.addresses);
     }
     resolver_free(resolver);
 }
@@ -142,8 +135,7 @@ static void many_questions_are_answered_once_each(void **state)
     resolver_free(resolver);
     for (size_t i = 0; i < ARRAY_LEN(questions); i++) {
         assert_int_equal(atomic_load(&questions[i].done), 1);
-        assert_true((questions[i].query.addresses != NULL) == (i % 2 == 1));
-        free(questions[i].query.addresses);
+        assert_true((questions[i].query.addresses[0] != '\0') == (i % 2 == 1));
     }
 }
 
@@ -170,8 +162,6 @@ static void free_drops_what_was_asked_and_ends_the_threads(void **state)
     resolver_free(resolver);
     thread_join(thread);
     assert_true(atomic_load(&slow->done) <= 1 && atomic_load(&queued->done) <= 1);
-    free(slow->query.addresses);
-    free(queued->query.addresses);
     free(slow);
     free(queued);
 }

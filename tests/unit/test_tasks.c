@@ -572,8 +572,8 @@ static void fence_catches_again_and_again_with_signals_blocked_before(void **sta
     struct fence_thread fence;
     struct fence_fault fault;
     sigset_t all;
-    sigset_t before;
-    sigset_t after;
+    sigset_t before = {0};
+    sigset_t after = {0};
     bool called = false;
 
     (void)state;
@@ -1186,6 +1186,38 @@ static void sleep_check_names_the_field_and_what_is_allowed(void **state)
     }
 }
 
+static FAULTY int check_null(json_t *payload, struct task_problem *ret)
+{
+    volatile int *volatile nowhere = NULL;
+
+    (void)payload;
+    (void)ret;
+    *nowhere = 1;
+    return 0;
+}
+
+/* In a request thread, which has no fence of its own. */
+static void a_check_that_crashes_is_a_problem_of_its_kind(void **state)
+{
+    static const struct task_kind faulty = {.name = "faulty", .check = check_null};
+    int64_t faults = metric_of(TASK_METRIC_FAULTS, 0, 0);
+    json_t *payload = sleep_payload(1);
+    struct task_problem problem;
+    sigset_t before = {0};
+    sigset_t after = {0};
+    (void)state;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &before);
+    assert_int_equal(task_kind_check(&faulty, payload, &problem), -EINVAL);
+    assert_int_equal(problem.type, TASK_PROBLEM_BUG);
+    assert_string_equal(problem.text, "bug in task kind faulty: SIGSEGV");
+    assert_int_equal(metric_of(TASK_METRIC_FAULTS, 0, 0) - faults, 1);
+    pthread_sigmask(SIG_BLOCK, NULL, &after);
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_int_equal(task_kind_check(&kind_sleep, payload, &problem), 0);
+    json_decref(payload);
+}
+
 static void sleep_message_is_limited_in_bytes(void **state)
 {
     char message[8194];
@@ -1275,6 +1307,7 @@ int main(void)
         cmocka_unit_test(many_submit_while_others_read),
         cmocka_unit_test(sleep_hands_the_message_back),
         cmocka_unit_test(sleep_check_names_the_field_and_what_is_allowed),
+        cmocka_unit_test(a_check_that_crashes_is_a_problem_of_its_kind),
         cmocka_unit_test(sleep_message_is_limited_in_bytes),
         cmocka_unit_test(kinds_are_found_by_name),
         cmocka_unit_test(metrics_add_up_when_all_is_over),
