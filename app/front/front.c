@@ -105,7 +105,7 @@ static void pause_accept(struct front *front)
 void front_resume_accept(struct front *front)
 {
     if (atomic_load(&front->accept_at_ns) != CLOCK_NEVER &&
-        atomic_exchange(&front->accept_at_ns, CLOCK_NEVER) != CLOCK_NEVER && !atomic_load(&front->draining))
+        atomic_exchange(&front->accept_at_ns, CLOCK_NEVER) != CLOCK_NEVER)
         arm_listener(front, EPOLL_CTL_MOD);
 }
 
@@ -222,7 +222,7 @@ static void accept_some(struct front *front)
         result = accept_or_evict(front);
     if (result == ACCEPT_NO_ROOM)
         pause_accept(front);
-    else if (!atomic_load(&front->draining))
+    else if (result == ACCEPT_ONE || !atomic_load(&front->draining))
         arm_listener(front, EPOLL_CTL_MOD);
 }
 
@@ -419,11 +419,19 @@ static unsigned cancel_all(struct front *front)
 #define CANCEL_GRACE_MS 2000
 #define CUT_OFF_MS      100
 
+/* Who comes now is turned away, or left to whom an inherited socket goes next.  Who has connected already is
+ * accepted and served as those in flight: the event of the listener's end brings them. */
+static void stop_listening(struct front *front)
+{
+    bool is_ours = listener_refuse(&front->listener);
+
+    arm_listener(front, is_ours ? EPOLL_CTL_MOD : EPOLL_CTL_DEL);
+}
+
 unsigned front_drain(struct front *front, uint64_t deadline_ns)
 {
     atomic_store(&front->draining, true);
-    epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, front->listener.fd, NULL);
-    listener_refuse(&front->listener);
+    stop_listening(front);
     wait_drained(front, deadline_ns);
     /* A connection that the web server keeps may still bring a request: it must not be in flight then. */
     atomic_store(&front->refusing, true);

@@ -195,10 +195,9 @@ int listener_open(struct listener *listener, const struct config *config, struct
     return rc;
 }
 
-void listener_refuse(const struct listener *listener)
+bool listener_refuse(const struct listener *listener)
 {
-    if (!listener->is_inherited)
-        shutdown(listener->fd, SHUT_RDWR);
+    return !listener->is_inherited && shutdown(listener->fd, SHUT_RDWR) == 0;
 }
 
 void listener_close(struct listener *listener)

@@ -1199,6 +1199,41 @@ static void drain_waits_for_requests_in_flight(void **state)
     server_stop(&server);
 }
 
+/* It has connected before the drain began, and nobody else will take it. */
+static void drain_serves_who_waits_to_be_accepted(void **state)
+{
+    struct client held[2];
+    struct server server;
+    pthread_t thread;
+    (void)state;
+
+    server_start(&server, "max_connections: 2");
+    for (unsigned i = 0; i < ARRAY_LEN(held); i++) {
+        held[i] = dial(&server);
+        assert_true(get(&held[i], "/hold"));
+        wait_for_count(&works.suspended, i + 1);
+    }
+    struct client gone = dial(&server);
+    struct client waiting = dial(&server);
+    assert_true(get(&waiting, "/now"));
+    struct drain drain = {server.front, in_ms(PATIENCE_MS), 99};
+    atomic_fetch_add(&server.front->in_flight, 1); /* keeps the drain waiting */
+    start(&thread, drain_main, &drain);
+    wait_until(is_draining, server.front);
+    client_done(&gone); /* before it is its turn */
+    let_go_all();
+    for (unsigned i = 0; i < ARRAY_LEN(held); i++) {
+        assert_answer(&held[i], 200, "later");
+        client_done(&held[i]);
+    }
+    assert_answer(&waiting, 200, "now");
+    front_request_ended(server.front);
+    thread_join(thread);
+    assert_int_equal(drain.cancelled, 0);
+    client_done(&waiting);
+    server_stop(&server);
+}
+
 static void drain_cancels_what_is_left_at_the_deadline(void **state)
 {
     struct client clients[3];
@@ -1464,6 +1499,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_leaves_in_the_middle_of_its_answer_is_closed),
         cmocka_unit_test(a_peer_that_sends_for_ever_is_closed),
         cmocka_unit_test(drain_waits_for_requests_in_flight),
+        cmocka_unit_test(drain_serves_who_waits_to_be_accepted),
         cmocka_unit_test(drain_cancels_what_is_left_at_the_deadline),
         cmocka_unit_test(drain_turns_new_connections_away),
         cmocka_unit_test(a_request_after_the_drain_is_answered),
