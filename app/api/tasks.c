@@ -155,24 +155,40 @@ static json_t *counts_json(struct task_queue *queue)
     json_t *json = json_object();
 
     task_queue_counts(queue, counts);
-    for (size_t i = 0; i < TASK_STATE_COUNT; i++)
-        json_object_set_new(json, task_state_names[i], json_integer((json_int_t)counts[i]));
+    for (size_t i = 0; i < TASK_STATE_COUNT; i++) {
+        if (json_object_set_new(json, task_state_names[i], json_integer((json_int_t)counts[i])) != 0) {
+            json_decref(json);
+            return NULL;
+        }
+    }
     return json;
+}
+
+/* What cannot be shown whole is not shown: NULL. */
+static json_t *summaries_json(struct task_queue *queue, size_t limit)
+{
+    struct task_view views[LIST_LIMIT_MAX];
+    json_t *list = json_array();
+    bool is_whole = true;
+
+    size_t count = task_queue_list(queue, limit, views);
+    for (size_t i = 0; i < count; i++) {
+        is_whole &= json_array_append_new(list, task_view_summary(&views[i])) == 0;
+        task_view_done(&views[i]);
+    }
+    if (is_whole)
+        return list;
+    json_decref(list);
+    return NULL;
 }
 
 void tasks_list(struct request *req)
 {
     struct task_queue *queue = app_of(req)->tasks;
-    struct task_view views[LIST_LIMIT_MAX];
     uint64_t limit;
 
     if (!read_limit(req, &limit))
         return;
-    json_t *list = json_array();
-    size_t count = task_queue_list(queue, (size_t)limit, views);
-    for (size_t i = 0; i < count; i++) {
-        json_array_append_new(list, task_view_summary(&views[i]));
-        task_view_done(&views[i]);
-    }
+    json_t *list = summaries_json(queue, (size_t)limit);
     reply_json(req, 200, json_pack("{s:o, s:o}", "tasks", list, "counts", counts_json(queue)));
 }
