@@ -32,8 +32,8 @@ struct shard {
     struct fetch_worker *worker;
     CURLM *multi;
     unsigned index;
-    uint64_t timer_ns; /* when libcurl wants to be called */
-    bool is_touched;   /* libcurl was called: a transfer may have ended */
+    bool is_touched; /* libcurl was called: a transfer may have ended */
+    SLIST_ENTRY(shard) touched_link;
     unsigned transfer_count;
     bool was_used; /* since the last trim */
 };
@@ -107,19 +107,24 @@ struct fetch_worker {
     struct resolver_query_list resolved;
     bool is_woken; /* somebody has woken the worker for what is in the lists */
     bool is_stopping;
-    uint64_t pushed_count; /* fetches that ever came in */
 
-    _Atomic uint64_t ended_count; /* and have ended: `done` has returned */
-    atomic_uint backlog;          /* fetches in the inbox; changed under the lock, read without */
+    /* Fetches that ever came in (changed under the lock), were taken out of the inbox, and have ended (`done`
+     * has returned): each only grows. */
+    _Atomic uint64_t pushed_count;
+    _Atomic uint64_t taken_count;
+    _Atomic uint64_t ended_count;
 
     /* worker thread only: */
     uint64_t now_ns;
     struct shard *shards[SHARDS_MAX];
     unsigned shard_count;
+    SLIST_HEAD(touched_list, shard) touched;
+    uint64_t timer_ns[SHARDS_MAX]; /* when libcurl wants to be called; together, since all are looked at */
+    uint64_t timers_at_ns;         /* none of them is earlier */
     struct origin *origins;
     struct fd_slot *fds;
     size_t fd_count;
-    bool is_short_of_fds; /* since the last trim */
+    unsigned surplus_count; /* connections that are not to be kept, for descriptors are short */
     int to_uncork[UNCORK_BATCH];
     unsigned to_uncork_count;
     SLIST_HEAD(idle_list, transfer) idle;
@@ -183,10 +188,11 @@ void shard_enter(struct shard *shard, struct origin *origin);
 void shard_leave(struct shard *shard, struct origin *origin);
 /* Frees the last shards when nothing has used them since the last trim, with the connections they keep. */
 void shard_trim(struct fetch_worker *worker);
+/* The same at once, however lately they were used. */
+void shard_free_empty(struct fetch_worker *worker);
 void shard_free_all(struct fetch_worker *worker);
 void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events);
 void shard_run_timers(struct fetch_worker *worker);
-uint64_t shard_next_timer_ns(const struct fetch_worker *worker);
 void shard_collect(struct fetch_worker *worker);
 /* Lets go what has been written to corked sockets. */
 void shard_uncork(struct fetch_worker *worker);

@@ -7,6 +7,9 @@
 
 #define USER_AGENT_MAX_BYTES 512
 
+/* With more a worker has enough to do in each turn. */
+#define FEW_IN_FLIGHT 500
+
 /* As a list, they go into each request once; as options, libcurl formats each of them twice. */
 static int make_headers(struct fetch_pool *pool)
 {
@@ -54,21 +57,32 @@ int fetch_pool_start(struct fetch_pool *pool, struct err *err)
     return rc;
 }
 
-static unsigned backlog_of(const struct fetch_worker *worker)
+/* Fetches in flight; 0 when they are few and all have been begun. */
+static uint64_t load_of(const struct fetch_worker *worker)
 {
-    return atomic_load_explicit(&worker->backlog, memory_order_relaxed);
+    uint64_t ended_count = atomic_load(&worker->ended_count);
+    uint64_t taken_count = atomic_load(&worker->taken_count);
+    uint64_t pushed_count = atomic_load(&worker->pushed_count);
+    uint64_t in_flight = pushed_count - ended_count;
+
+    return taken_count == pushed_count && in_flight <= FEW_IN_FLIGHT ? 0 : in_flight;
 }
 
-/* The first that has begun all that it was given, so that no more workers are awake than have enough to do:
- * their turns are longer, and fewer connections serve the same fetches.  When all are behind, the one that is
- * so least. */
+/* The first that keeps up, so that no more workers are awake than have enough to do: their turns are longer,
+ * and fewer connections serve the same fetches.  When none does, the one with the least: were they to take
+ * turns, each would come to keep as many connections as it had at its busiest. */
 static struct fetch_worker *choose_worker(struct fetch_pool *pool)
 {
     struct fetch_worker *best = &pool->workers[0];
+    uint64_t least = load_of(best);
 
-    for (unsigned i = 1; i < pool->worker_count && backlog_of(best) > 0; i++)
-        if (backlog_of(&pool->workers[i]) < backlog_of(best))
+    for (unsigned i = 1; i < pool->worker_count && least > 0; i++) {
+        uint64_t load = load_of(&pool->workers[i]);
+        if (load < least) {
             best = &pool->workers[i];
+            least = load;
+        }
+    }
     return best;
 }
 

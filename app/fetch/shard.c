@@ -104,7 +104,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     return 0;
 }
 
-/* The kernel gives the lowest number that is free: a high one says that nearly all are used. */
+/* The kernel gives the lowest number that is free: a high one says that nearly all are used.  For each such
+ * connection another one is closed after its transfer. */
 static bool is_near_limit(const struct fetch_worker *worker, int fd)
 {
     return (size_t)fd >= worker->fd_count - worker->fd_count / 8;
@@ -127,7 +128,7 @@ curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_s
     if (is_corked)
         set_cork(fd, 1);
     if (is_near_limit(worker, fd))
-        worker->is_short_of_fds = true;
+        worker->surplus_count++;
     return fd;
 }
 
@@ -142,10 +143,12 @@ int shard_on_close(void *arg, curl_socket_t fd)
 static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
     struct shard *shard = arg;
+    struct fetch_worker *worker = shard->worker;
+    uint64_t at_ns = timeout_ms < 0 ? CLOCK_NEVER : clock_deadline_ns(worker->now_ns, (uint64_t)timeout_ms);
 
     (void)multi;
-    shard->timer_ns =
-        timeout_ms < 0 ? CLOCK_NEVER : clock_deadline_ns(shard->worker->now_ns, (uint64_t)timeout_ms);
+    worker->timer_ns[shard->index] = at_ns;
+    worker->timers_at_ns = MIN(worker->timers_at_ns, at_ns);
     return 0;
 }
 
@@ -161,7 +164,7 @@ static struct shard *open_shard(struct fetch_worker *worker)
     }
     shard->worker = worker;
     shard->index = worker->shard_count;
-    shard->timer_ns = CLOCK_NEVER;
+    worker->timer_ns[shard->index] = CLOCK_NEVER;
     curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
     curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -205,6 +208,14 @@ void shard_leave(struct shard *shard, struct origin *origin)
 
 /* ---- driving ---- */
 
+static void touch(struct shard *shard)
+{
+    if (shard->is_touched)
+        return;
+    shard->is_touched = true;
+    SLIST_INSERT_HEAD(&shard->worker->touched, shard, touched_link);
+}
+
 void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events)
 {
     struct fd_slot *slot = &worker->fds[fd];
@@ -217,7 +228,7 @@ void shard_on_event(struct fetch_worker *worker, int fd, uint32_t events)
         return;
     }
     struct shard *shard = worker->shards[slot->shard];
-    shard->is_touched = true;
+    touch(shard);
     curl_multi_socket_action(shard->multi, fd, (int)epoll_to_curl(events), &running);
 }
 
@@ -225,23 +236,17 @@ void shard_run_timers(struct fetch_worker *worker)
 {
     int running;
 
+    if (worker->timers_at_ns > worker->now_ns)
+        return;
+    worker->timers_at_ns = CLOCK_NEVER;
     for (unsigned i = 0; i < worker->shard_count; i++) {
-        struct shard *shard = worker->shards[i];
-        if (shard->timer_ns > worker->now_ns)
-            continue;
-        shard->timer_ns = CLOCK_NEVER; /* libcurl sets the next one */
-        shard->is_touched = true;
-        curl_multi_socket_action(shard->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        if (worker->timer_ns[i] <= worker->now_ns) {
+            worker->timer_ns[i] = CLOCK_NEVER; /* libcurl sets the next one */
+            touch(worker->shards[i]);
+            curl_multi_socket_action(worker->shards[i]->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        }
+        worker->timers_at_ns = MIN(worker->timers_at_ns, worker->timer_ns[i]);
     }
-}
-
-uint64_t shard_next_timer_ns(const struct fetch_worker *worker)
-{
-    uint64_t next_ns = CLOCK_NEVER;
-
-    for (unsigned i = 0; i < worker->shard_count; i++)
-        next_ns = MIN(next_ns, worker->shards[i]->timer_ns);
-    return next_ns;
 }
 
 static void collect(struct shard *shard)
@@ -249,7 +254,6 @@ static void collect(struct shard *shard)
     CURLMsg *message;
     int left;
 
-    shard->is_touched = false;
     while ((message = curl_multi_info_read(shard->multi, &left))) {
         struct transfer *transfer;
         if (message->msg != CURLMSG_DONE)
@@ -262,9 +266,13 @@ static void collect(struct shard *shard)
 
 void shard_collect(struct fetch_worker *worker)
 {
-    for (unsigned i = 0; i < worker->shard_count; i++)
-        if (worker->shards[i]->is_touched)
-            collect(worker->shards[i]);
+    struct shard *shard;
+
+    while ((shard = SLIST_FIRST(&worker->touched))) {
+        SLIST_REMOVE_HEAD(&worker->touched, touched_link);
+        shard->is_touched = false;
+        collect(shard);
+    }
 }
 
 /* ---- ending ---- */
@@ -280,20 +288,29 @@ static void free_last(struct fetch_worker *worker)
     free(shard);
 }
 
-static bool is_last_unused(const struct fetch_worker *worker)
+/* The last one when it is empty. */
+static struct shard *last_empty(const struct fetch_worker *worker)
 {
-    const struct shard *last = worker->shard_count > 0 ? worker->shards[worker->shard_count - 1] : NULL;
+    struct shard *last = worker->shard_count > 0 ? worker->shards[worker->shard_count - 1] : NULL;
 
-    return last && last->transfer_count == 0 && !last->was_used;
+    return last && last->transfer_count == 0 ? last : NULL;
+}
+
+void shard_free_empty(struct fetch_worker *worker)
+{
+    while (last_empty(worker))
+        free_last(worker);
 }
 
 void shard_trim(struct fetch_worker *worker)
 {
-    while (is_last_unused(worker))
+    struct shard *last;
+
+    while ((last = last_empty(worker)) && !last->was_used)
         free_last(worker);
     for (unsigned i = 0; i < worker->shard_count; i++)
         worker->shards[i]->was_used = false;
-    worker->is_short_of_fds = false;
+    worker->surplus_count = 0;
 }
 
 void shard_free_all(struct fetch_worker *worker)

@@ -231,11 +231,12 @@ static void set_scheme(struct transfer *transfer, bool is_tls)
                      (long)(is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
 }
 
-/* Connections are kept for the next transfer unless descriptors are short. */
+/* Connections are kept for the next transfer unless there are too many. */
 static void set_last_use(struct transfer *transfer)
 {
-    bool is_last_use = transfer->worker->is_short_of_fds;
+    bool is_last_use = transfer->worker->surplus_count > 0;
 
+    transfer->worker->surplus_count -= is_last_use;
     if (transfer->is_last_use == is_last_use)
         return;
     transfer->is_last_use = is_last_use;

@@ -51,8 +51,7 @@ void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t cou
         fetches[i]->is_cancel_queued = false;
         TAILQ_INSERT_TAIL(&worker->inbox, fetches[i], link);
     }
-    worker->pushed_count += count;
-    atomic_fetch_add_explicit(&worker->backlog, (unsigned)count, memory_order_relaxed);
+    atomic_fetch_add(&worker->pushed_count, count);
     bool has_to_wake = has_to_wake_locked(worker);
     mutex_unlock(&worker->lock);
     if (has_to_wake)
@@ -95,7 +94,7 @@ static void take_new(struct fetch_worker *worker)
     for (fetch = TAILQ_FIRST(&worker->inbox); fetch; fetch = TAILQ_NEXT(fetch, link))
         fetch->is_taken = true;
     TAILQ_CONCAT(&list, &worker->inbox, link);
-    atomic_store_explicit(&worker->backlog, 0, memory_order_relaxed);
+    atomic_store(&worker->taken_count, atomic_load(&worker->pushed_count));
     mutex_unlock(&worker->lock);
     while ((fetch = TAILQ_FIRST(&list))) {
         TAILQ_REMOVE(&list, fetch, link);
@@ -206,9 +205,8 @@ static void expire_oldest(struct fetch_worker *worker)
 
 static int wait_ms(const struct fetch_worker *worker)
 {
-    uint64_t next_ns = shard_next_timer_ns(worker);
+    uint64_t next_ns = MIN(worker->timers_at_ns, next_deadline_ns(worker));
 
-    next_ns = MIN(next_ns, next_deadline_ns(worker));
     next_ns = MIN(next_ns, transfer_next_connect_deadline_ns(worker));
     if (worker->idle_count > 0 || worker->origins || worker->shard_count > 0)
         next_ns = MIN(next_ns, worker->trim_at_ns);
@@ -219,6 +217,8 @@ static void run_housekeeping(struct fetch_worker *worker)
 {
     expire_oldest(worker);
     transfer_expire_connecting(worker);
+    if (worker->surplus_count > 0)
+        shard_free_empty(worker);
     if (worker->now_ns >= worker->trim_at_ns) {
         worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
         transfer_trim_idle(worker);
@@ -266,10 +266,8 @@ static bool all_have_ended(struct fetch_pool *pool)
 
     for (unsigned i = 0; i < pool->worker_count; i++)
         open_count -= atomic_load(&pool->workers[i].ended_count);
-    for (unsigned i = 0; i < pool->worker_count; i++) {
-        LOCK(&pool->workers[i].lock);
-        open_count += pool->workers[i].pushed_count;
-    }
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        open_count += atomic_load(&pool->workers[i].pushed_count);
     return open_count == 0;
 }
 
@@ -321,6 +319,8 @@ int worker_init(struct fetch_worker *worker, struct fetch_pool *pool, struct err
     TAILQ_INIT(&worker->cancels);
     TAILQ_INIT(&worker->resolved);
     SLIST_INIT(&worker->idle);
+    SLIST_INIT(&worker->touched);
+    worker->timers_at_ns = CLOCK_NEVER;
     TAILQ_INIT(&worker->live);
     TAILQ_INIT(&worker->connecting);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -27,8 +27,8 @@ must_check int listener_open(struct listener *listener, const struct config *con
 /* Whether systemd passed a socket to this process; not any more once listener_open has taken it. */
 must_check bool listener_is_passed(void);
 
-/* Turns further connections away; those that wait can still be accepted.  False when the socket is shared with
- * who passed it to us: it is left as it is.  May be called while other threads accept. */
+/* Turns further connections away; those that wait can still be accepted.  False when the socket is shared
+ * with who passed it to us: it is left as it is.  May be called while other threads accept. */
 bool listener_refuse(const struct listener *listener);
 
 void listener_close(struct listener *listener);
