@@ -81,7 +81,7 @@ struct transfer {
 
 /* What epoll was told about a descriptor, and what libcurl wants to know of it. */
 struct fd_slot {
-    uint16_t registered; /* EPOLLIN | EPOLLOUT, 0: not in the set */
+    uint16_t registered; /* EPOLLIN | EPOLLOUT, 0: silent, or not open */
     uint16_t wanted;
     uint16_t shard;
     bool is_corked;

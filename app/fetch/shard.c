@@ -1,9 +1,11 @@
 /* A shard: one curl multi handle, its sockets and its timer.
  *
- * Sockets stay in the epoll set from their first transfer to their end.  libcurl takes back its interest
- * after each transfer and states it again at the next one on the same connection; following that to the
- * letter would cost two epoll_ctl calls a fetch.  So a socket nobody wants is only taken out when it becomes
- * readable, which means that the upstream has closed it.
+ * Sockets are in the epoll set from their opening to their end.  libcurl takes back its interest after each
+ * transfer and states it again at the next one on the same connection; following that to the letter would
+ * cost two epoll_ctl calls a fetch.  So a socket nobody wants is only silenced when it becomes readable, which
+ * means that the upstream has closed it.  What can run short, memory and the limit of watched descriptors,
+ * fails at the opening, which ends one transfer: an error of libcurl's socket callback would end all of the
+ * multi handle.
  *
  * Sockets for plain HTTP are corked: requests stay in the kernel until the end of the worker's turn and then
  * leave one right after the other, without libcurl's work between them.  An upstream on the same machine is
@@ -69,16 +71,13 @@ static void note_request(struct fetch_worker *worker, int fd)
 
 /* ---- what libcurl calls ---- */
 
+/* Without events it speaks up once more at the most, when the connection breaks. */
 static void set_registered(struct fetch_worker *worker, int fd, uint16_t events)
 {
     struct fd_slot *slot = &worker->fds[fd];
-    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)fd};
-    int operation = slot->registered == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    struct epoll_event event = {.events = events ? events : EPOLLET, .data.u64 = (uint64_t)fd};
 
-    if (slot->registered == events)
-        return;
-    /* Without memory for it the transfer ends with its time-out, or libcurl asks again. */
-    if (epoll_ctl(worker->epoll_fd, operation, fd, &event) == 0)
+    if (slot->registered != events && epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
         slot->registered = events;
 }
 
@@ -113,18 +112,28 @@ static bool is_near_limit(const struct fetch_worker *worker, int fd)
 
 /* libcurl 7.88 closes a socket that never got connected without shard_on_close: what is known of the number
  * may be about a socket that has gone. */
+static bool start_watching(struct fetch_worker *worker, int fd)
+{
+    struct epoll_event event = {.events = EPOLLOUT, .data.u64 = (uint64_t)fd};
+
+    if ((size_t)fd >= worker->fd_count || epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        return false;
+    worker->fds[fd] = (struct fd_slot){.registered = EPOLLOUT};
+    return true;
+}
+
 curl_socket_t shard_open_socket(struct fetch_worker *worker, const struct curl_sockaddr *address,
                                 bool is_corked)
 {
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
-    if (fd >= 0 && (size_t)fd >= worker->fd_count) {
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    if (!start_watching(worker, fd)) {
         close(fd);
         return CURL_SOCKET_BAD;
     }
-    if (fd < 0)
-        return CURL_SOCKET_BAD;
-    worker->fds[fd] = (struct fd_slot){.is_corked = is_corked};
+    worker->fds[fd].is_corked = is_corked;
     if (is_corked)
         set_cork(fd, 1);
     if (is_near_limit(worker, fd))

@@ -2,6 +2,7 @@
 #include "fake_names.h"
 
 #include <arpa/inet.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
@@ -16,6 +17,25 @@ static bool has_mock;
         if (!has_mock)                                                                                       \
             skip();                                                                                          \
     } while (0)
+
+/* ---- an epoll_ctl that adds nothing when a test says so ---- */
+
+static atomic_bool epoll_is_full;
+
+int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+    typedef int (*epoll_ctl_fn)(int, int, int, struct epoll_event *);
+    union {
+        void *symbol;
+        epoll_ctl_fn fn;
+    } real = {.symbol = dlsym(RTLD_NEXT, "epoll_ctl")};
+
+    if (operation == EPOLL_CTL_ADD && atomic_load(&epoll_is_full)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return real.fn(epoll_fd, operation, fd, event);
+}
 
 /* ---- a pool, and fetches that count their ends ---- */
 
@@ -235,6 +255,23 @@ static void hosts_that_cannot_be_reached_have_their_reasons(void **state)
     assert_outcome(&pool, &probe, FETCH_DNS, 0);
     probe_init(&probe, "http://host.invalid/");
     assert_outcome(&pool, &probe, FETCH_DNS, 0);
+    pool_end(&pool);
+}
+
+static void a_connection_that_cannot_be_watched_fails_its_fetch_at_once(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 1m, connect_timeout: 1m}");
+    struct probe probe;
+
+    for (int round = 0; round < 3; round++) {
+        atomic_store(&epoll_is_full, true);
+        probe_init_at(&probe, "127.0.0.1", "/?close=1");
+        assert_outcome(&pool, &probe, FETCH_CONNECT, 0);
+        atomic_store(&epoll_is_full, false);
+        probe_init_at(&probe, "127.0.0.1", "/?close=1");
+        assert_outcome(&pool, &probe, FETCH_OK, 200);
+    }
     pool_end(&pool);
 }
 
@@ -1041,6 +1078,7 @@ int main(void)
         cmocka_unit_test(each_way_to_end_has_its_reason),
         cmocka_unit_test(an_answer_cut_in_its_head_is_a_protocol_error),
         cmocka_unit_test(hosts_that_cannot_be_reached_have_their_reasons),
+        cmocka_unit_test(a_connection_that_cannot_be_watched_fails_its_fetch_at_once),
         cmocka_unit_test(a_host_that_does_not_speak_tls_has_its_reason),
         cmocka_unit_test(every_code_of_libcurl_has_a_reason_that_is_an_error),
         cmocka_unit_test(a_body_is_kept_up_to_what_was_asked_for),
