@@ -5,10 +5,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from harness import metrics
 from harness.backend import Backend
 from harness.expect import problem
 from harness.heddle import socket_directory
 from harness.nginx import Nginx
+from harness.wait import wait_until
 
 
 @pytest.fixture
@@ -116,3 +118,13 @@ def test_what_is_no_request_is_answered_by_nginx_alone(behind_nginx, request_tex
         while client.recv(65536):
             pass
     assert not backend.requests
+
+
+def test_a_client_that_does_not_read_costs_heddle_nothing(heddle, upstream, tmp_path):
+    program = heddle([upstream.url(f"/{number}", size=600_000) for number in range(20)],
+                     concurrent_requests={"content_chars": 600_000}, client_timeout="60s")
+    with Nginx(program.address_for_nginx, tmp_path / "nginx") as nginx:
+        with socket.create_connection(("127.0.0.1", nginx.port)) as client:
+            client.sendall(b"GET /concurrent_requests/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(1, socket.MSG_PEEK)  # the answer has begun
+            wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nginx has all of the answer")
