@@ -142,10 +142,11 @@ static enum task_step step_bus(struct task_run *run)
     return TASK_STEP_WAIT;
 }
 
-/* Large frames, so that the stack ends before anything that counts calls does. */
+/* Large frames, so that the stack ends before anything that counts calls does; smaller than the guard page
+ * behind the stack, or they would step over it. */
 static FAULTY int recurse(volatile char *from, int depth)
 {
-    volatile char frame[16384];
+    volatile char frame[2048];
 
     frame[0] = *from;
     frame[sizeof(frame) - 1] = (char)depth;
