@@ -1,6 +1,7 @@
 #include "capacity.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/resource.h>
 
 /* Listener, epoll sets, pipes, log, name servers, and the first of what comes and goes: idle connections from
@@ -22,13 +23,38 @@ static uint64_t raise_descriptor_limit(void)
     return limit.rlim_cur;
 }
 
-/* Its own connection, and one for each of its fetches or, when these are over, the file of a large answer. */
-static uint64_t descriptors_per_request(const struct config *config)
+static bool is_same_origin(const char *a, const char *b)
+{
+    size_t host = strcspn(a, ":") + strlen("://");
+    size_t size = host + strcspn(a + host, "/?#");
+
+    return strncmp(a, b, size) == 0 && strchr("/?#", b[size]) != NULL; /* the end of `b` as well */
+}
+
+/* How many of the URLs lead to the origin that most lead to. */
+static uint64_t busiest_origin(const struct config_list *urls)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < urls->count; i++) {
+        uint64_t count = 0;
+        for (size_t j = 0; j < urls->count; j++)
+            count += is_same_origin(urls->items[i], urls->items[j]);
+        most = MAX(most, count);
+    }
+    return most;
+}
+
+/* In quarters of a descriptor: its own connection, and one for each of its fetches or, when these are over,
+ * the file of a large answer.  Eight fetches to an origin share a multi handle of libcurl, which has two. */
+static uint64_t quarters_per_request(const struct config *config)
 {
     uint64_t parts = config->concurrent_requests.urls.count;
     uint64_t concurrency = config->concurrent_requests.max_concurrency;
+    uint64_t at_once = concurrency ? MIN(parts, concurrency) : parts;
 
-    return 1 + MAX(concurrency ? MIN(parts, concurrency) : parts, UINT64_C(1));
+    return 4 * (1 + MAX(at_once, UINT64_C(1))) +
+           MIN(at_once, busiest_origin(&config->concurrent_requests.urls));
 }
 
 /* Who is to be told 503 needs a connection as well, and so do idle ones: never all of them are for requests
@@ -54,8 +80,9 @@ int capacity_check(const struct config *config, struct err *err)
 int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)
 {
     uint64_t limit = raise_descriptor_limit();
-    uint64_t per_request = descriptors_per_request(config);
-    uint64_t possible = limit > RESERVED_DESCRIPTORS ? (limit - RESERVED_DESCRIPTORS) / per_request : 0;
+    uint64_t quarters = quarters_per_request(config);
+    uint64_t per_request = (quarters + 3) / 4;
+    uint64_t possible = limit > RESERVED_DESCRIPTORS ? 4 * (limit - RESERVED_DESCRIPTORS) / quarters : 0;
 
     if (possible == 0)
         return err_set(err, -ERANGE,

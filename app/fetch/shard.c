@@ -290,6 +290,7 @@ static void free_last(struct fetch_worker *worker)
 {
     struct shard *shard = worker->shards[--worker->shard_count];
 
+    assert(shard->transfer_count == 0 && !shard->is_touched);
     /* The next shard with this number knows no addresses. */
     for (struct origin *origin = worker->origins; origin; origin = origin->hh.next)
         origin->told[shard->index] = 0;

@@ -182,7 +182,7 @@ bool conn_cancel(struct conn *conn);
 bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait);
 
 /* Closes a connection whose last request is over, and began before `before_ns`; false when it is in use, or
- * has had none yet.  Any thread. */
+ * has had none yet.  Any request thread. */
 bool conn_evict(struct conn *conn, uint64_t before_ns);
 
 /* deadline.c */

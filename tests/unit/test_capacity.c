@@ -14,16 +14,30 @@ static const struct row {
     unsigned expected;
 } rows[] = {
     {1024, 0, 0, 0, 0, 384},                                 /* the connection, the file of its answer */
-    {1024, 7, 0, 0, 0, 96},                                  /* 768 / (1 + 7) */
-    {1024, 7, 3, 0, 0, 192},                                 /* 768 / (1 + 3) */
-    {1024, 2, 3, 0, 0, 256},                                 /* never more than there are */
-    {1024, 10, 1, 0, 0, 384},       {1024, 7, 0, 96, 0, 96}, /* just enough */
-    {1024, 7, 0, 97, -ERANGE, 0},   {1024, 7, 0, 1, 0, 1},
+    {1024, 7, 0, 0, 0, 93},                                  /* 768 / (1 + 7 + 1/4) */
+    {1024, 7, 3, 0, 0, 180},                                 /* 768 / (1 + 3 + 1/4) */
+    {1024, 2, 3, 0, 0, 236},                                 /* never more than there are */
+    {1024, 10, 1, 0, 0, 341},       {1024, 7, 0, 93, 0, 93}, /* just enough */
+    {1024, 7, 0, 94, -ERANGE, 0},   {1024, 7, 0, 1, 0, 1},
     {1024, 1000, 0, 0, -ERANGE, 0}, /* not one request */
-    {1024, 767, 0, 0, 0, 1},        {1024, 768, 0, 0, -ERANGE, 0},
+    {1024, 766, 0, 0, 0, 1},        {1024, 767, 0, 0, -ERANGE, 0},
     {256, 0, 0, 0, -ERANGE, 0},     {100, 0, 0, 0, -ERANGE, 0},
     {258, 0, 0, 0, 0, 1},
 };
+
+#define URLS_MAX 1000
+
+static struct config_list distinct_origins(size_t count)
+{
+    static char urls[URLS_MAX][32];
+    static char *items[URLS_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(urls[i], sizeof(urls[i]), "http://host-%zu.test/", i);
+        items[i] = urls[i];
+    }
+    return (struct config_list){.items = items, .count = count};
+}
 
 /* 0 when the row holds, or the number of the check that failed. */
 static int check_row(const struct row *row)
@@ -33,7 +47,7 @@ static int check_row(const struct row *row)
     struct err err = {0};
     unsigned max_in_flight = 77;
 
-    config.concurrent_requests.urls.count = row->urls;
+    config.concurrent_requests.urls = distinct_origins(row->urls);
     config.concurrent_requests.max_concurrency = row->max_concurrency;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return 1;
@@ -62,6 +76,25 @@ static void the_limit_is_shared_out_among_requests(void **state)
     }
 }
 
+/* Its fetches open more of libcurl's multi handles, which have descriptors as well. */
+static void a_busy_origin_costs_more(void **state)
+{
+    static char texts[][24] = {"http://a:8080/1", "http://a:8080?2", "http://a:8080", "http://a:80801/",
+                               "http://a/",       "https://a:8080/", "http://b:8080/"};
+    char *urls[ARRAY_LEN(texts)];
+    struct config config = {.max_connections = 100000};
+    struct rlimit limit;
+    unsigned max_in_flight = 0;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        urls[i] = texts[i];
+    getrlimit(RLIMIT_NOFILE, &limit);
+    config.concurrent_requests.urls = (struct config_list){.items = urls, .count = ARRAY_LEN(urls)};
+    assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
+    assert_int_equal(max_in_flight, MIN((rlim_t)4096, 4 * (limit.rlim_max - 256) / (4 * 8 + 3)));
+}
+
 static void the_error_says_what_to_do(void **state)
 {
     struct config config = {.max_in_flight = UINT32_MAX};
@@ -71,7 +104,7 @@ static void the_error_says_what_to_do(void **state)
     (void)state;
 
     getrlimit(RLIMIT_NOFILE, &limit);
-    config.concurrent_requests.urls.count = 1000;
+    config.concurrent_requests.urls = distinct_origins(1000);
     if (capacity_apply(&config, &max_in_flight, &err) == 0)
         skip(); /* a limit of millions of millions */
     assert_non_null(strstr(err.text, "max_in_flight"));
@@ -123,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_limit_is_shared_out_among_requests),
+        cmocka_unit_test(a_busy_origin_costs_more),
         cmocka_unit_test(the_error_says_what_to_do),
         cmocka_unit_test(by_itself_it_does_not_go_beyond_what_is_sensible),
         cmocka_unit_test(by_itself_it_leaves_connections_for_those_it_refuses),
