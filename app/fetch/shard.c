@@ -2,10 +2,10 @@
  *
  * Sockets are in the epoll set from their opening to their end.  libcurl takes back its interest after each
  * transfer and states it again at the next one on the same connection; following that to the letter would
- * cost two epoll_ctl calls a fetch.  So a socket nobody wants is only silenced when it becomes readable, which
- * means that the upstream has closed it.  What can run short, memory and the limit of watched descriptors,
- * fails at the opening, which ends one transfer: an error of libcurl's socket callback would end all of the
- * multi handle.
+ * cost two epoll_ctl calls a fetch.  So a socket nobody wants is only silenced when it becomes readable,
+ * which means that the upstream has closed it.  What can run short, memory and the limit of watched
+ * descriptors, fails at the opening, which ends one transfer: an error of libcurl's socket callback would end
+ * all of the multi handle.
  *
  * Sockets for plain HTTP are corked: requests stay in the kernel until the end of the worker's turn and then
  * leave one right after the other, without libcurl's work between them.  An upstream on the same machine is
