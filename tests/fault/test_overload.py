@@ -143,13 +143,13 @@ def test_half_open_peers_and_a_starved_server_come_to_an_end(starved):
 
 
 def test_fetches_without_descriptors_are_errors_of_their_urls(heddle, upstream):
-    program = heddle([upstream.url(f"/{number}", delay=300) for number in range(40)], max_in_flight=1,
+    program = heddle([upstream.url(f"/{number}", delay=300) for number in range(30)], max_in_flight=1,
                      wrapper=["prlimit", f"--nofile={LIMIT}:{LIMIT}"])
     with program.connect() as kept:
         assert kept.ask("GET", "/tasks").status == 200
         peers = [program.connect() for _ in range(LIMIT)]
         body = fan_out(kept.ask("GET", FAN_OUT))
-        assert len(body["results"]) == 40
+        assert len(body["results"]) == 30
         for peer in peers:
             peer.close()
     wait_until(lambda: program.ask("GET", "/health/live").status == 200, "it serves again")
