@@ -29,7 +29,7 @@ static const struct row {
 
 static struct config_list distinct_origins(size_t count)
 {
-    static char urls[URLS_MAX][32];
+    static char urls[URLS_MAX][64];
     static char *items[URLS_MAX];
 
     for (size_t i = 0; i < count; i++) {
