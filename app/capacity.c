@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 
 /* Listener, epoll sets, pipes, log, name servers, and the first of what comes and goes: idle connections from
- * nginx, which give way when there are no descriptors left (front/slab.c), and warm ones to upstreams. */
+ * nginx, which give way when there are no descriptors left (front/front.c), and warm ones to upstreams. */
 #define RESERVED_DESCRIPTORS 256
 
 #define AUTO_MAX_IN_FLIGHT   4096u
@@ -64,17 +64,6 @@ static unsigned automatic_max_in_flight(unsigned max_connections)
     unsigned headroom = MIN(MAX(max_connections / 4, HEADROOM_CONNECTIONS), max_connections / 2);
 
     return MIN(max_connections - headroom, AUTO_MAX_IN_FLIGHT);
-}
-
-int capacity_check(const struct config *config, struct err *err)
-{
-    if (config->max_in_flight < config->max_connections)
-        return 0;
-    return err_set(
-        err, -ERANGE,
-        "max_in_flight %u must be less than max_connections %u: without a connection above it nobody "
-        "can be told that there are too many requests",
-        config->max_in_flight, config->max_connections);
 }
 
 int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)

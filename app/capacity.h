@@ -4,9 +4,6 @@
 #include "base/err.h"
 #include "config/config.h"
 
-/* -ERANGE with a text when the configuration contradicts itself, whatever the machine. */
-must_check int capacity_check(const struct config *config, struct err *err);
-
 /* Raises RLIMIT_NOFILE to its hard limit and works out how many requests may be in flight: what the
  * configuration says, or as many as there are descriptors for.  -ERANGE with a text when the configuration
  * asks for too many. */

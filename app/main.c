@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "capacity.h"
 #include "config/config.h"
 #include "metrics/metrics.h"
 #include "serve.h"
@@ -28,18 +27,11 @@ static struct config *load(const char *path)
 {
     cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
     struct config *config = NULL;
-    struct err err = {0};
 
-    if (config_load(path, &config, &errors) < 0) {
-        fwrite(errors.text.data, 1, errors.text.size, stderr);
-        return NULL;
-    }
-    if (capacity_check(config, &err) < 0) {
-        fprintf(stderr, "%s: %s\n", path, err.text);
-        config_free(config);
-        return NULL;
-    }
-    return config;
+    if (config_load(path, &config, &errors) == 0)
+        return config;
+    fwrite(errors.text.data, 1, errors.text.size, stderr);
+    return NULL;
 }
 
 static int run_serve(const char *path)

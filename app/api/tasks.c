@@ -85,7 +85,6 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
 
 static void reply_refused(struct request *req, const struct err *err)
 {
-    request_add_header(req, "Retry-After", "1");
     request_problem(req, 503, "%s", err->text);
 }
 

@@ -82,7 +82,8 @@ struct config {
     } tasks;
 };
 
-/* What is wrong, for people: a line `name:line:column: message` for each, in the order of the file. */
+/* What is wrong, for people: a line `name:line:column: message` for each, in the order of the file, and then
+ * what contradicts itself. */
 struct config_errors {
     size_t count; /* all that were found, also those that are not in the text */
     struct buf text;

@@ -297,6 +297,20 @@ static void read_section(struct reader *reader, const char *section)
     }
 }
 
+/* Above max_in_flight somebody must still be able to connect, or nobody is told that there are too many. */
+static void check_together(struct reader *reader)
+{
+    const struct config *config = reader->config;
+
+    if (config->max_in_flight < config->max_connections)
+        return;
+    reader->at = reader->seen_rows[find_row("max_in_flight")];
+    error(reader,
+          "max_in_flight: %u is not less than max_connections, %u: without a connection above it "
+          "nobody can be told that there are too many requests",
+          config->max_in_flight, config->max_connections);
+}
+
 static void read_stream(struct reader *reader)
 {
     if (!next_is(reader, FYET_STREAM_START) || !next_is(reader, FYET_DOCUMENT_START))
@@ -362,6 +376,8 @@ void config_read(const char *name, const char *text, size_t size, struct config 
         read_stream(&reader);
         if (reader.is_broken)
             report_broken(&reader);
+        else
+            check_together(&reader);
     } else {
         error(&reader, "out of memory");
     }

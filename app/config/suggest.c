@@ -4,23 +4,25 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Levenshtein's distance, in one row of the matrix.  Both words are at most CONFIG_NAME_MAX_BYTES long. */
+/* Of letters added, left out, replaced, or changed with their neighbour (Damerau, 1964; "optimal string
+ * alignment").  Both words are at most CONFIG_NAME_MAX_BYTES long. */
 static size_t distance(const char *a, size_t a_size, const char *b, size_t b_size)
 {
-    size_t row[CONFIG_NAME_MAX_BYTES + 1];
+    size_t d[CONFIG_NAME_MAX_BYTES + 1][CONFIG_NAME_MAX_BYTES + 1];
 
+    for (size_t i = 0; i <= a_size; i++)
+        d[i][0] = i;
     for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
+        d[0][j] = j;
     for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = MIN(MIN(row[j], row[j - 1]) + 1, replaced);
+            size_t replaced = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            d[i][j] = MIN(MIN(d[i - 1][j], d[i][j - 1]) + 1, replaced);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d[i][j] = MIN(d[i][j], d[i - 2][j - 2] + 1);
         }
     }
-    return row[b_size];
+    return d[a_size][b_size];
 }
 
 /* The part of `key` that a file writes inside `section`: up to the next dot.  NULL when the key is elsewhere.

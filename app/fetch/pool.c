@@ -57,7 +57,7 @@ int fetch_pool_start(struct fetch_pool *pool, struct err *err)
     return rc;
 }
 
-/* Fetches in flight; 0 when they are few and all have been begun. */
+/* Fetches in flight; 0 when they are few and all have been taken. */
 static uint64_t load_of(const struct fetch_worker *worker)
 {
     uint64_t ended_count = atomic_load(&worker->ended_count);

@@ -335,7 +335,8 @@ static void read_charset(struct transfer *transfer)
 
 void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
 {
-    read_status(transfer);
+    if (transfer->has_whole_head) /* or libcurl may still tell the status of the handle's transfer before */
+        read_status(transfer);
     fetch_end(detach(transfer), reason, "%s", error);
 }
 

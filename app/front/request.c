@@ -118,7 +118,6 @@ static void reject(struct request *req)
 
     if (!is_stopping)
         front_count_rejected();
-    request_add_header(req, "Retry-After", "1");
     request_problem(req, 503, "%s",
                     is_stopping ? "the server is stopping" : "too many requests are in flight");
 }
@@ -355,12 +354,14 @@ void request_reply(struct request *req, int status, const char *content_type, co
         return;
     }
     int spool_fd = memfd_create("answer", MFD_CLOEXEC);
-    if (spool_fd >= 0)
+    if (spool_fd >= 0) {
         write_answer(req, spool_fd, status, content_type, body, size);
-    else if (size > DIRECT_ANSWER_MAX_BYTES) /* a shorter one may not need a file */
+    } else if (size > DIRECT_ANSWER_MAX_BYTES) { /* a shorter one may not need a file */
+        buf_done(&req->headers);
         request_problem(req, 503, "there is no descriptor for an answer of this size");
-    else
+    } else {
         abandon(req, CLOSE_ERROR);
+    }
 }
 
 void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body)
@@ -380,6 +381,8 @@ static void reply_problem(struct request *req, int status, const char *name, con
                   "status", status, "detail", detail, "request_id", request_id(req));
     struct buf body = BUF_INIT(64 * 1024);
 
+    if (status == 503)
+        request_add_header(req, "Retry-After", "1");
     if (problem && name)
         json_object_set_new(problem, name, json_string(value));
     json_dump(problem, &body);

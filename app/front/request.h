@@ -40,7 +40,8 @@ void request_reply(struct request *req, int status, const char *content_type, co
 /* The same with a buffer, which it frees; a failed one answers 500. */
 void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body);
 
-/* Answers with an RFC 9457 problem: type, title, status, detail, request_id.  Takes `req`. */
+/* Answers with an RFC 9457 problem: type, title, status, detail, request_id; 503 with Retry-After.  Takes
+ * `req`. */
 void request_problem(struct request *req, int status, const char *detail, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -48,7 +48,8 @@ struct task_queue {
     size_t counts[TASK_STATE_COUNT];
     size_t unfinished;
     size_t finished_count;
-    size_t bytes; /* of all tasks */
+    size_t bytes;          /* of all tasks */
+    size_t finished_bytes; /* of those that have finished: they may be forgotten */
 
     /* set before threads start, then read-only: */
     struct task_queue_config config;
@@ -146,6 +147,7 @@ static void forget_oldest_locked(struct task_queue *queue)
     assert(oldest && queue->by_id);
     queue->finished_count--;
     queue->bytes -= oldest->bytes;
+    queue->finished_bytes -= oldest->bytes;
     TAILQ_REMOVE(&queue->finished, oldest, in_list);
     TAILQ_REMOVE(&queue->all, oldest, in_all);
     HASH_DEL(queue->by_id, oldest);
@@ -153,17 +155,20 @@ static void forget_oldest_locked(struct task_queue *queue)
     task_unref(oldest);
 }
 
-/* Forgets finished tasks, the oldest first, until `bytes` more fit; false when that is not enough. */
+/* Forgets finished tasks, the oldest first, until `bytes` more fit; none when all would not be enough. */
 static bool make_room_locked(struct task_queue *queue, size_t bytes)
 {
-    while (queue->bytes + bytes > queue->config.max_bytes && queue->finished_count > 0)
+    if (queue->bytes - queue->finished_bytes + bytes > queue->config.max_bytes)
+        return false;
+    while (queue->bytes + bytes > queue->config.max_bytes)
         forget_oldest_locked(queue);
-    return queue->bytes + bytes <= queue->config.max_bytes;
+    return true;
 }
 
 static void keep_finished_locked(struct task_queue *queue, struct task *task)
 {
     TAILQ_INSERT_TAIL(&queue->finished, task, in_list);
+    queue->finished_bytes += task->bytes;
     if (++queue->finished_count > queue->config.keep_finished)
         forget_oldest_locked(queue);
     make_room_locked(queue, 0);

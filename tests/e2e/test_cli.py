@@ -87,7 +87,7 @@ def test_an_error_says_what_is_allowed(check):
 
 
 @pytest.mark.parametrize("text, known", [
-    ("max_inflight: 5\n", "max_in_flight"), ("lisen: unix:x\n", "listen"),
+    ("max_inflight: 5\n", "max_in_flight"), ("lgo:\n", '"log"'), ("lisen: unix:x\n", "listen"),
     ("fetch:\n  time_out: 5s\n", "timeout"),
     ("concurent_requests:\n  urls: []\n", "concurrent_requests"), ("tasks:\n  runers: 5\n", "runners")])
 def test_an_unknown_key_is_told_the_nearest_known_one(check, text, known):
@@ -118,6 +118,7 @@ def test_settings_that_contradict_each_other_are_told(check):
     status, lines = check("max_in_flight: 50\nmax_connections: 50\n")
     assert status == 1
     assert "max_in_flight" in lines[0] and "max_connections" in lines[0]
+    assert places(lines) == [(1, 1)]
 
 
 @pytest.mark.parametrize("text", ["x: " + "y" * 2_000_000, "x: 1\n" * 200_000], ids=["bytes", "lines"])

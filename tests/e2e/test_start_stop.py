@@ -12,7 +12,7 @@ import pytest
 
 from harness import fastcgi, metrics
 from harness.build import HEDDLE
-from harness.expect import fan_out, problem
+from harness.expect import busy, fan_out
 from harness.heddle import Heddle, run, socket_directory
 from harness.programs import accepts, free_port
 from harness.wait import wait_until
@@ -95,7 +95,7 @@ def test_new_connections_are_refused_while_draining_and_ready_says_so(heddle, fr
         program.signal(signal.SIGTERM)
         wait_until(lambda: not accepts(program.address), "the socket does not accept")
         for connection in kept:
-            problem(connection.ask("GET", "/health/ready"), 503)
+            busy(connection.ask("GET", "/health/ready"))
             assert connection.at_end()
             connection.close()
     assert program.wait() == 0, "the last client has gone"

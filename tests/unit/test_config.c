@@ -408,6 +408,21 @@ static void unknown_keys_come_with_the_nearest_one(void **state)
         expect_errors(cases[i][0], cases[i][1]);
 }
 
+static void as_many_in_flight_as_connections_is_an_error(void **state)
+{
+    static const char contradiction[] =
+        "f.yaml:2:1: max_in_flight: 10 is not less than max_connections, 10: without a connection above it "
+        "nobody can be told that there are too many requests\n";
+    static const char fits[] = "max_in_flight: 9\nmax_connections: 10\n";
+    char both[512];
+    (void)state;
+
+    config_free(load_text(fits, strlen(fits)));
+    expect_errors("max_connections: 10\nmax_in_flight: 10\n", contradiction);
+    snprintf(both, sizeof(both), "f.yaml:3:1: unknown key \"lgo\"; did you mean \"log\"?\n%s", contradiction);
+    expect_errors("max_connections: 10\nmax_in_flight: 10\nlgo: {}\n", both);
+}
+
 static void nodes_of_the_wrong_kind_are_named(void **state)
 {
     static const char *const cases[][2] = {
@@ -864,6 +879,7 @@ int main(void)
         cmocka_unit_test(all_errors_are_reported_at_once),
         cmocka_unit_test(errors_beyond_the_cap_are_counted),
         cmocka_unit_test(unknown_keys_come_with_the_nearest_one),
+        cmocka_unit_test(as_many_in_flight_as_connections_is_an_error),
         cmocka_unit_test(nodes_of_the_wrong_kind_are_named),
         cmocka_unit_test(duplicate_keys_are_reported_with_both_places),
         cmocka_unit_test(aliases_anchors_and_tags_are_refused),

@@ -478,6 +478,35 @@ static void a_fetch_cancelled_while_it_runs_ends(void **state)
     pool_end(&pool);
 }
 
+static struct pool *nested_pool;
+static struct probe nested;
+
+static void submit_and_cancel(struct probe *probe)
+{
+    (void)probe;
+    submit(nested_pool, &nested);
+    fetch_cancel(&nested.fetch);
+}
+
+/* The easy handle it is given has the status of its last transfer. */
+static void a_fetch_cancelled_before_it_ran_has_no_status(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe first;
+
+    nested_pool = &pool;
+    probe_init_at(&nested, "127.0.0.1", "/");
+    probe_init_at(&first, "127.0.0.1", "/");
+    first.then = submit_and_cancel;
+    assert_outcome(&pool, &first, FETCH_OK, 200);
+    wait_for_count(&nested.done, 1);
+    assert_int_equal(nested.fetch.reason, FETCH_CANCELLED);
+    assert_int_equal(nested.fetch.status, 0);
+    probe_done(&nested);
+    pool_end(&pool);
+}
+
 static void a_cancel_after_the_end_changes_nothing(void **state)
 {
     NEED_MOCK();
@@ -990,16 +1019,6 @@ static void a_fetch_does_not_wait_for_its_address_for_ever(void **state)
     pool_end(&pool);
 }
 
-static struct pool *nested_pool;
-static struct probe nested;
-
-static void submit_and_cancel(struct probe *probe)
-{
-    (void)probe;
-    submit(nested_pool, &nested);
-    fetch_cancel(&nested.fetch);
-}
-
 /* A fetch that is cancelled before libcurl has seen it must not keep the address from the shard: libcurl
  * would look the name up by itself. */
 static void a_cancelled_fetch_does_not_take_the_address_with_it(void **state)
@@ -1089,6 +1108,7 @@ int main(void)
         cmocka_unit_test(redirects_do_not_start_the_time_anew),
         cmocka_unit_test(a_fetch_cancelled_at_once_ends),
         cmocka_unit_test(a_fetch_cancelled_while_it_runs_ends),
+        cmocka_unit_test(a_fetch_cancelled_before_it_ran_has_no_status),
         cmocka_unit_test(a_cancel_after_the_end_changes_nothing),
         cmocka_unit_test(fetches_of_several_threads_end_once_each),
         cmocka_unit_test(cancels_of_several_threads_end_each_fetch_once),

@@ -824,6 +824,11 @@ static void bytes_of_tasks_are_bounded(void **state)
     assert_in_range(accepted, 15, 21);
     assert_int_equal(count_in(queue, TASK_STATE_SUCCEEDED), 0);
     assert_int_equal(metric_of(TASK_METRIC_REJECTED, TASK_REJECTED_BYTES, 0) - refused, 1);
+    /* One that is refused anyhow costs nobody his record. */
+    id = submit(queue, OK);
+    wait_for_state(queue, id, TASK_STATE_SUCCEEDED);
+    assert_int_equal(try_submit(queue, &kind_sleep, large_payload(3600), &id), -ENOSPC);
+    assert_int_equal(count_in(queue, TASK_STATE_SUCCEEDED), 1);
     task_queue_free(queue);
 }
 
