@@ -17,6 +17,10 @@
 /* Reads of one turn from a peer whose bytes nobody wants. */
 #define LINGER_READS 4
 
+/* Room for an answer that is written at once (64 KiB in records and pieces of 8 KiB), twice over since the
+ * kernel counts its own part too; not more than anyone may ask for by default (net.core.wmem_max). */
+#define SEND_BUFFER_BYTES (128 * 1024)
+
 /* ---- ownership ---- */
 
 static bool is_unowned_locked(const struct conn *conn)
@@ -56,13 +60,13 @@ static enum event_action claim_event(struct conn *conn, uint32_t generation, uin
         return EVENT_NOTHING;
     if (events & hangup_events(conn->front))
         conn->peer_gone = true;
+    if (events & EPOLLRDHUP)
+        conn->peer_ended = true;
     if (is_unowned_locked(conn)) {
         enum event_action action = conn->state == CONN_IDLE      ? EVENT_READ
                                    : conn->state == CONN_WRITING ? EVENT_WRITE
                                                                  : EVENT_LINGER;
         conn->state = CONN_READING;
-        /* The end of what the peer sends may have come with its last bytes: no other event will tell. */
-        conn->pending = (events & EPOLLRDHUP) != 0;
         return action;
     }
     conn->pending = true;
@@ -71,11 +75,12 @@ static enum event_action claim_event(struct conn *conn, uint32_t generation, uin
     return EVENT_NOTHING;
 }
 
-/* Gives the connection up; false when an event has come meanwhile and the caller is still the owner. */
+/* Gives the connection up; false when an event has come meanwhile and the caller is still the owner.  The end
+ * of what the peer sends may lie behind bytes that were read: no other event will tell of it. */
 static bool try_give_up(struct conn *conn, enum conn_state state)
 {
     LOCK(&conn->lock);
-    if (conn->pending) {
+    if (conn->pending || (conn->peer_ended && state == CONN_IDLE)) {
         conn->pending = false;
         return false;
     }
@@ -93,6 +98,48 @@ static void tell_hangup(const struct request_wait *wait)
 {
     wait->hangup(wait->arg);
     wait->release(wait->arg);
+}
+
+/* ---- beginning ---- */
+
+static int watch(struct conn *conn, int operation, uint32_t events)
+{
+    struct epoll_event event = {
+        .events = events | EPOLLRDHUP | EPOLLET,
+        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
+    };
+
+    return epoll_ctl(conn->front->epoll_fd, operation, conn->fd, &event);
+}
+
+static void set_timeouts(int fd, uint64_t timeout_ms)
+{
+    struct timeval timeout = {
+        .tv_sec = (time_t)(timeout_ms / 1000),
+        .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000),
+    };
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+}
+
+static void read_ready(struct request *req, void *arg)
+{
+    (void)req;
+    conn_read(arg);
+}
+
+void conn_open(struct conn *conn, int fd)
+{
+    conn->fd = fd;
+    set_timeouts(fd, conn->front->options.config->client_timeout_ms);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER_BYTES}, sizeof(int));
+    front_count_accepted();
+    deadline_set(conn);
+    if (watch(conn, EPOLL_CTL_ADD, EPOLLIN) != 0)
+        conn_close(conn, CLOSE_ERROR);
+    else if (!try_give_up(conn, CONN_IDLE))
+        front_make_ready(conn, read_ready, conn);
 }
 
 /* ---- ending ---- */
@@ -163,7 +210,7 @@ static void finish_spool(struct conn *conn)
     conn->spool_fd = -1;
     deadline_clear(conn);
     request_end(&conn->req);
-    front_watch(conn, EPOLL_CTL_MOD, EPOLLIN);
+    watch(conn, EPOLL_CTL_MOD, EPOLLIN);
     conn_finish_answer(conn, 0);
 }
 
@@ -214,7 +261,7 @@ void conn_write_spool(struct conn *conn, int spool_fd, off_t size)
     conn->spool_offset = 0;
     conn->spool_size = size;
     set_blocking(conn->fd, false);
-    front_watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
     write_spool(conn);
 }
 
@@ -287,18 +334,13 @@ void conn_read(struct conn *conn)
     }
 }
 
-static void read_ready(struct request *req, void *arg)
-{
-    (void)req;
-    conn_read(arg);
-}
-
 void conn_finish_answer(struct conn *conn, int result)
 {
     bool linger_first = conn->req.body_too_large;
     bool draining = atomic_load(&conn->front->draining);
 
     frames_init(&conn->frames);
+    conn->rest_since_ns = clock_now_ns();
     if (result < 0 || conn->in.failed) {
         conn_close(conn, CLOSE_ERROR);
     } else if (linger_first) {
@@ -339,7 +381,7 @@ void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events)
 static bool claim_rested(struct conn *conn, uint64_t before_ns)
 {
     LOCK(&conn->lock);
-    bool is_rested = conn->state == CONN_IDLE && conn->req.start_ns != 0 && conn->req.start_ns < before_ns;
+    bool is_rested = conn->state == CONN_IDLE && conn->rest_since_ns != 0 && conn->rest_since_ns < before_ns;
     if (is_rested)
         conn->state = CONN_READING;
     return is_rested;

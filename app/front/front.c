@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -19,10 +20,6 @@
 #define REST_MS         1000 /* nginx keeps a connection for requests that follow closely */
 #define SCRATCH_BYTES   (64 * 1024)
 #define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
-
-/* Room for an answer that is written at once (64 KiB in records and pieces of 8 KiB), twice over since the
- * kernel counts its own part too; not more than anyone may ask for by default (net.core.wmem_max). */
-#define SEND_BUFFER_BYTES (128 * 1024)
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */
 #define EVENT_LISTENER UINT64_MAX
@@ -109,41 +106,6 @@ void front_resume_accept(struct front *front)
         arm_listener(front, EPOLL_CTL_MOD);
 }
 
-static void set_timeouts(int fd, uint64_t timeout_ms)
-{
-    struct timeval timeout = {
-        .tv_sec = (time_t)(timeout_ms / 1000),
-        .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000),
-    };
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-}
-
-int front_watch(struct conn *conn, int operation, uint32_t events)
-{
-    struct epoll_event event = {
-        .events = events | EPOLLRDHUP | EPOLLET,
-        .data.u64 = (uint64_t)conn->generation << 32 | conn->index,
-    };
-
-    return epoll_ctl(conn->front->epoll_fd, operation, conn->fd, &event);
-}
-
-/* Gives `conn` the connection that has just been accepted. */
-static void adopt(struct conn *conn, int fd)
-{
-    struct front *front = conn->front;
-
-    conn->fd = fd;
-    set_timeouts(fd, front->options.config->client_timeout_ms);
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER_BYTES}, sizeof(int));
-    front_count_accepted();
-    deadline_set(conn);
-    if (front_watch(conn, EPOLL_CTL_ADD, EPOLLIN) != 0)
-        conn_close(conn, CLOSE_ERROR);
-}
-
 static bool is_out_of_descriptors(int errnum)
 {
     return errnum == EMFILE || errnum == ENFILE || errnum == ENOBUFS || errnum == ENOMEM;
@@ -155,14 +117,14 @@ enum accept_result {
     ACCEPT_NO_ROOM,
 };
 
-static void warn_seldom(struct front *front, const char *what)
+/* True at the first call, and then not before `period_ms` have passed. */
+static bool is_time_for(_Atomic uint64_t *at_ns, uint64_t period_ms)
 {
     uint64_t now_ns = clock_now_ns();
+    uint64_t due_ns = atomic_load(at_ns);
 
-    if (now_ns < front->warn_at_ns)
-        return;
-    front->warn_at_ns = clock_deadline_ns(now_ns, WARN_PERIOD_MS);
-    log_warning("cannot accept", LOG_STR("error", what));
+    return now_ns >= due_ns &&
+           atomic_compare_exchange_strong(at_ns, &due_ns, clock_deadline_ns(now_ns, period_ms));
 }
 
 /* A slot first: who cannot be served stays in the backlog, where it waits and is not turned away. */
@@ -176,7 +138,7 @@ static enum accept_result accept_one(struct front *front, const char **ret_what)
     }
     int fd = accept4(front->listener.fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
-        adopt(conn, fd);
+        conn_open(conn, fd);
         return ACCEPT_ONE;
     }
     *ret_what = err_errno_text(errno);
@@ -185,21 +147,24 @@ static enum accept_result accept_one(struct front *front, const char **ret_what)
     return is_room_missing ? ACCEPT_NO_ROOM : ACCEPT_NONE_LEFT;
 }
 
-/* Closes one connection that has rested for a while, so that somebody who waits can come in.  The hand goes
- * round, so each is looked at as often as the others and the cost does not grow with their number while there
- * are some to be found. */
+/* Closes one connection that has rested for a while.  The hand goes round, so each is looked at as often as
+ * the others and the cost does not grow with their number while there are some to be found. */
 static bool evict_one(struct front *front)
 {
     uint64_t before_ns = clock_now_ns() - REST_MS * NS_PER_MS;
+    unsigned count = slab_size(front);
 
-    for (int rounds = 0; rounds < 2; rounds++) {
-        struct conn *conn;
-        while ((conn = slab_find(front, front->evict_hand++)))
-            if (conn_evict(conn, before_ns))
-                return true;
-        front->evict_hand = 0;
-    }
+    for (unsigned i = 0; i < count; i++)
+        if (conn_evict(slab_find(front, atomic_fetch_add(&front->evict_hand, 1) % count), before_ns))
+            return true;
     return false;
+}
+
+static bool somebody_waits(const struct front *front)
+{
+    struct pollfd listener = {.fd = front->listener.fd, .events = POLLIN};
+
+    return poll(&listener, 1, 0) == 1;
 }
 
 static enum accept_result accept_or_evict(struct front *front)
@@ -207,11 +172,15 @@ static enum accept_result accept_or_evict(struct front *front)
     const char *what;
     enum accept_result result = accept_one(front, &what);
 
-    if (result == ACCEPT_NO_ROOM && evict_one(front))
-        result = accept_one(front, &what);
-    if (result == ACCEPT_NO_ROOM)
-        warn_seldom(front, what);
-    return result;
+    if (result != ACCEPT_NO_ROOM)
+        return result;
+    if (!somebody_waits(front))
+        return ACCEPT_NONE_LEFT;
+    if (evict_one(front))
+        return accept_one(front, &what);
+    if (is_time_for(&front->warn_at_ns, WARN_PERIOD_MS))
+        log_warning("cannot accept", LOG_STR("error", what));
+    return ACCEPT_NO_ROOM;
 }
 
 static void accept_some(struct front *front)
@@ -224,6 +193,8 @@ static void accept_some(struct front *front)
         pause_accept(front);
     else if (result == ACCEPT_ONE || !atomic_load(&front->draining))
         arm_listener(front, EPOLL_CTL_MOD);
+    else
+        listener_refuse(&front->listener);
 }
 
 /* ---- request threads ---- */
@@ -420,12 +391,17 @@ static unsigned cancel_all(struct front *front)
 #define CUT_OFF_MS      100
 
 /* Who comes now is turned away, or left to whom an inherited socket goes next.  Who has connected already is
- * accepted and served as those in flight: the event of the listener's end brings them. */
+ * accepted and served like those in flight.  TCP resets who waits when it refuses the others, so there it is
+ * who accepts the last one that refuses (accept_some). */
 static void stop_listening(struct front *front)
 {
-    bool is_ours = listener_refuse(&front->listener);
-
-    arm_listener(front, is_ours ? EPOLL_CTL_MOD : EPOLL_CTL_DEL);
+    if (front->listener.is_inherited) {
+        arm_listener(front, EPOLL_CTL_DEL);
+        return;
+    }
+    if (!front->listener.is_tcp || !somebody_waits(front))
+        listener_refuse(&front->listener);
+    arm_listener(front, EPOLL_CTL_MOD);
 }
 
 unsigned front_drain(struct front *front, uint64_t deadline_ns)

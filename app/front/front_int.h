@@ -80,13 +80,15 @@ struct conn {
     uint32_t generation; /* changed by the owner alone, so it may read it without the lock */
     bool pending;        /* an event came while the connection was owned */
     bool peer_gone;      /* the peer hung up while a request was in flight */
+    bool peer_ended;     /* it sends nothing more: behind what is there to read is the end */
     bool has_wait;
     struct request_wait wait;
 
     /* owner only: */
     int fd;
-    uint64_t deadline_ns; /* 0: none; while is_listed it changes under front->lock only */
-    bool keep;            /* the peer wants to go on using the connection */
+    uint64_t deadline_ns;   /* 0: none; while is_listed it changes under front->lock only */
+    uint64_t rest_since_ns; /* when the last request was answered; 0 before the first */
+    bool keep;              /* the peer wants to go on using the connection */
     struct frames frames;
     struct buf in; /* bytes of a request that did not come in one piece */
     struct request req;
@@ -125,9 +127,8 @@ struct front {
     _Atomic uint64_t sweep_at_ns;  /* earliest deadline of any connection */
     _Atomic uint64_t accept_at_ns; /* when to listen again; CLOCK_NEVER while we listen */
 
-    /* accepting thread only (the listener's event goes to one at a time): */
-    uint32_t evict_hand; /* the slot to look at next */
-    uint64_t warn_at_ns; /* no "cannot accept" before */
+    atomic_uint evict_hand;      /* the slot to look at next */
+    _Atomic uint64_t warn_at_ns; /* no "cannot accept" before */
 
     pthread_mutex_t lock;
     /* guarded by lock: */
@@ -156,10 +157,13 @@ struct front_thread *front_thread_self(void);
 /* slab.c */
 
 must_check int slab_init(struct front *front);
-/* A connection slot in state IDLE; NULL when max_connections are in use or memory is short. */
+/* A connection slot that the caller owns (state READING).  NULL when max_connections are in use or memory is
+ * short. */
 struct conn *slab_acquire(struct front *front);
 /* The slot with this number, NULL when there is none.  Any thread. */
 struct conn *slab_find(struct front *front, uint32_t index);
+/* How many slots there are by now: their numbers are those below. */
+unsigned slab_size(struct front *front);
 /* Gives a slot back.  Its owner must not look at it again. */
 void slab_release(struct conn *conn);
 void slab_free_all(struct front *front);
@@ -168,6 +172,8 @@ void slab_free_all(struct front *front);
 
 /* Reacts to an epoll event, or to a deadline that has passed (events 0); the caller owns nothing yet. */
 void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events);
+/* Gives the slot the connection `fd` (taken), which has just been accepted, and gives it up. */
+void conn_open(struct conn *conn, int fd);
 /* Reads until there is a whole request, nothing more, or the end. */
 void conn_read(struct conn *conn);
 /* Gives the connection up after an answer: for the next request, or closed. */
@@ -181,8 +187,8 @@ bool conn_cancel(struct conn *conn);
 /* Takes out whom to tell about a hang-up; false when nobody is to be told (any more).  Lock held. */
 bool conn_take_wait_locked(struct conn *conn, struct request_wait *ret_wait);
 
-/* Closes a connection whose last request is over, and began before `before_ns`; false when it is in use, or
- * has had none yet.  Any request thread. */
+/* Closes a connection that rests since before `before_ns`; false when it is in use, or has had no request
+ * yet.  Any request thread. */
 bool conn_evict(struct conn *conn, uint64_t before_ns);
 
 /* deadline.c */
@@ -202,8 +208,6 @@ void request_end(struct request *req);
 void front_make_ready(struct conn *conn, request_fn fn, void *arg);
 void front_request_ended(struct front *front);
 void front_resume_accept(struct front *front);
-/* epoll_ctl for a connection: edge-triggered, and for the end of what the peer sends as well. */
-int front_watch(struct conn *conn, int operation, uint32_t events);
 
 /* front_metrics.c */
 void front_count_request(const struct request *req, int status);

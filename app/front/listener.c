@@ -195,9 +195,10 @@ int listener_open(struct listener *listener, const struct config *config, struct
     return rc;
 }
 
-bool listener_refuse(const struct listener *listener)
+void listener_refuse(const struct listener *listener)
 {
-    return !listener->is_inherited && shutdown(listener->fd, SHUT_RDWR) == 0;
+    if (!listener->is_inherited)
+        shutdown(listener->fd, SHUT_RDWR);
 }
 
 void listener_close(struct listener *listener)

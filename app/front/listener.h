@@ -27,8 +27,9 @@ must_check int listener_open(struct listener *listener, const struct config *con
 /* Whether systemd passed a socket to this process; not any more once listener_open has taken it. */
 must_check bool listener_is_passed(void);
 
-/* Turns further connections away; those that wait can still be accepted.  False when the socket is shared
- * with who passed it to us: it is left as it is.  May be called while other threads accept. */
-bool listener_refuse(const struct listener *listener);
+/* Turns further connections away; those that wait can still be accepted on a unix socket, and are reset by
+ * TCP.  A socket that is shared with who passed it to us is left as it is.  May be called again, and while
+ * other threads accept. */
+void listener_refuse(const struct listener *listener);
 
 void listener_close(struct listener *listener);

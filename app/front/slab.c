@@ -63,11 +63,17 @@ struct conn *slab_acquire(struct front *front)
     if (!conn)
         return NULL;
     conn->keep = true;
-    conn->req.start_ns = 0;
+    conn->rest_since_ns = 0;
     frames_init(&conn->frames);
     LOCK(&conn->lock);
-    conn->state = CONN_IDLE;
+    conn->state = CONN_READING;
     return conn;
+}
+
+unsigned slab_size(struct front *front)
+{
+    LOCK(&front->lock);
+    return (unsigned)front->chunk_count * CONNS_PER_CHUNK;
 }
 
 struct conn *slab_find(struct front *front, uint32_t index)
@@ -85,6 +91,7 @@ static void retire(struct conn *conn)
     conn->generation++;
     conn->pending = false;
     conn->peer_gone = false;
+    conn->peer_ended = false;
 }
 
 void slab_release(struct conn *conn)

@@ -3,6 +3,8 @@
 #include "harness.h"
 
 #include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
@@ -212,6 +214,52 @@ static void get_id(struct request *req)
     request_reply(req, 200, "text/plain", request_id(req), strlen(request_id(req)));
 }
 
+static size_t unread(int fd)
+{
+    int size = 0;
+
+    assert_int_equal(ioctl(fd, FIONREAD, &size), 0);
+    return (size_t)size;
+}
+
+static void fill_socket(int fd)
+{
+    static const char junk[4096];
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1024 * 1024}, sizeof(int));
+    while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+        continue;
+}
+
+static struct {
+    int peer_fd;
+    size_t before; /* bytes that waited to be dropped */
+    size_t after;  /* the thread's first turn */
+} flood;
+
+/* Here, on a request thread, a connection that is lingered on gets more than is read in one turn. */
+static void get_flood(struct request *req)
+{
+    struct front *front = container_of(req, struct conn, req)->front;
+    struct conn *conn = slab_acquire(front);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    fill_socket(fds[0]);
+    flood.peer_fd = fds[0];
+    flood.before = unread(fds[1]);
+    conn->fd = fds[1];
+    event.data.u64 = (uint64_t)conn->generation << 32 | conn->index;
+    mutex_lock(&conn->lock);
+    conn->state = CONN_LINGERING;
+    mutex_unlock(&conn->lock);
+    conn_on_event(conn, conn->generation, EPOLLIN);
+    flood.after = unread(fds[1]);
+    assert_int_equal(epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event), 0);
+    request_reply(req, 200, "text/plain", "", 0);
+}
+
 static const struct route routes[] = {
     {"/now", HTTP_GET, .handler = get_now},
     {"/health", HTTP_GET, .always = true, .handler = get_now},
@@ -219,6 +267,7 @@ static const struct route routes[] = {
     {"/async", HTTP_GET, .handler = get_async},
     {"/too-late", HTTP_GET, .handler = get_too_late},
     {"/big", HTTP_GET, .handler = get_big},
+    {"/flood", HTTP_GET, .handler = get_flood},
     {"/echo", HTTP_POST, .handler = post_echo},
     {"/items/{id}", HTTP_GET, .handler = get_item},
     {"/id", HTTP_GET, .handler = get_id},
@@ -627,6 +676,22 @@ static void sockets_have_room_for_an_answer_that_is_written_at_once(void **state
     }
 }
 
+static void a_peer_that_floods_is_read_in_turns(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start(&server, "request_threads: 1");
+    struct client client = dial(&server);
+    assert_int_equal(get_status(&client, "/flood"), 200);
+    assert_true(flood.after > 0);
+    assert_true(flood.before - flood.after <= 256 * 1024);
+    close(flood.peer_fd);
+    client_done(&client);
+    wait_until(are_all_closed, server.front); /* the other turns came as well */
+    server_stop(&server);
+}
+
 /* ---- many at once ---- */
 
 #define CLIENTS 8
@@ -753,15 +818,17 @@ static void on_a_unix_socket_the_end_of_sending_is_none(void **state)
     (void)state;
 
     server_start(&server, "");
-    struct client client = dial(&server);
-    assert_true(get(&client, "/hold"));
-    shutdown(client.fd, SHUT_WR);
-    wait_for_count(&works.suspended, 1);
-    let_go_all();
-    assert_answer(&client, 200, "later");
-    assert_true(client_is_closed(&client));
+    for (unsigned round = 1; round <= 500; round++) { /* it may be seen at any moment of the request */
+        struct client client = dial(&server);
+        assert_true(get(&client, "/hold"));
+        shutdown(client.fd, SHUT_WR);
+        wait_for_count(&works.suspended, round);
+        let_go_all();
+        assert_answer(&client, 200, "later");
+        assert_true(client_is_closed(&client));
+        client_done(&client);
+    }
     assert_int_equal(atomic_load(&works.hangups), 0);
-    client_done(&client);
     server_stop(&server);
 }
 
@@ -881,11 +948,63 @@ static void above_max_connections_one_that_rests_is_closed(void **state)
     server_stop(&server);
 }
 
+/* The last of its places is taken, but nobody waits for one. */
+static void nobody_is_closed_for_nobody(void **state)
+{
+    struct server server;
+    uint64_t now_ns;
+    (void)state;
+
+    server_start(&server, "max_connections: 2");
+    struct client first = dial(&server);
+    assert_int_equal(get_status(&first, "/now"), 200);
+    now_ns = clock_now_ns();
+    wait_until(is_a_second_later, &now_ns);
+    struct client second = dial(&server);
+    assert_int_equal(get_status(&second, "/now"), 200);
+    assert_int_equal(get_status(&second, "/now"), 200);
+    assert_int_equal(get_status(&first, "/now"), 200);
+    client_done(&first);
+    client_done(&second);
+    server_stop(&server);
+}
+
 static bool accept_rests(void *arg)
 {
     struct front *front = arg;
 
     return atomic_load(&front->accept_at_ns) != CLOCK_NEVER;
+}
+
+/* However long its request took: the web server is about to use it again. */
+static void a_connection_rests_from_its_answer_on(void **state)
+{
+    struct client clients[2];
+    struct server server;
+    uint64_t now_ns;
+    (void)state;
+
+    server_start(&server, "max_connections: 2");
+    for (unsigned i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = dial(&server);
+        assert_true(get(&clients[i], "/hold"));
+        wait_for_count(&works.suspended, i + 1);
+    }
+    now_ns = clock_now_ns();
+    wait_until(is_a_second_later, &now_ns);
+    let_go_all();
+    for (unsigned i = 0; i < ARRAY_LEN(clients); i++)
+        assert_answer(&clients[i], 200, "later");
+    struct client third = dial(&server);
+    assert_true(get(&third, "/now"));
+    wait_until(accept_rests, server.front); /* it has found no place */
+    for (unsigned i = 0; i < ARRAY_LEN(clients); i++)
+        assert_int_equal(get_status(&clients[i], "/now"), 200);
+    client_done(&clients[0]);
+    assert_answer(&third, 200, "now");
+    client_done(&clients[1]);
+    client_done(&third);
+    server_stop(&server);
 }
 
 /* No connection ends here that could tell: accepting is tried again after a moment. */
@@ -1200,14 +1319,13 @@ static void drain_waits_for_requests_in_flight(void **state)
 }
 
 /* It has connected before the drain began, and nobody else will take it. */
-static void drain_serves_who_waits_to_be_accepted(void **state)
+static void drain_serves_who_waits(bool is_tcp)
 {
     struct client held[2];
     struct server server;
     pthread_t thread;
-    (void)state;
 
-    server_start(&server, "max_connections: 2");
+    server_start_on(&server, "max_connections: 2", 10000, is_tcp);
     for (unsigned i = 0; i < ARRAY_LEN(held); i++) {
         held[i] = dial(&server);
         assert_true(get(&held[i], "/hold"));
@@ -1232,6 +1350,13 @@ static void drain_serves_who_waits_to_be_accepted(void **state)
     assert_int_equal(drain.cancelled, 0);
     client_done(&waiting);
     server_stop(&server);
+}
+
+static void drain_serves_who_waits_to_be_accepted(void **state)
+{
+    (void)state;
+    drain_serves_who_waits(false);
+    drain_serves_who_waits(true);
 }
 
 static void drain_cancels_what_is_left_at_the_deadline(void **state)
@@ -1477,6 +1602,7 @@ int main(void)
         cmocka_unit_test(a_body_over_the_limit_is_answered_before_it_is_sent),
         cmocka_unit_test(a_request_over_the_wire_limit_is_refused_however_it_is_cut),
         cmocka_unit_test(sockets_have_room_for_an_answer_that_is_written_at_once),
+        cmocka_unit_test(a_peer_that_floods_is_read_in_turns),
         cmocka_unit_test(thousands_of_requests_over_several_connections),
         cmocka_unit_test(one_thread_serves_several_connections),
         cmocka_unit_test(tcp_serves_as_well),
@@ -1489,6 +1615,8 @@ int main(void)
         cmocka_unit_test(above_max_in_flight_requests_are_refused),
         cmocka_unit_test(above_max_connections_a_peer_waits_until_one_ends),
         cmocka_unit_test(above_max_connections_one_that_rests_is_closed),
+        cmocka_unit_test(nobody_is_closed_for_nobody),
+        cmocka_unit_test(a_connection_rests_from_its_answer_on),
         cmocka_unit_test(without_descriptors_a_peer_waits_until_there_are_some),
         cmocka_unit_test(an_answer_there_is_no_file_for_is_503),
         cmocka_unit_test(what_ends_a_connection_is_told_apart),
