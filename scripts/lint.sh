@@ -61,6 +61,26 @@ RULE
     return "$bad"
 }
 
+# Each library is known where it is wrapped, and nowhere else.  A row: calls, files that may make them.
+library_rule() {
+    local bad=0 calls files
+    while read -r calls files; do
+        # shellcheck disable=SC2086  # a list of paths
+        if git grep -nE "\\b($calls)\\(" -- 'app/*.[ch]' $files; then
+            echo "only these may call $calls: ${files//:!/}"
+            bad=1
+        fi
+    done <<'RULE'
+FCGX_GetParam :!app/front/request.c
+FCGX_([A-FH-Z]|G[^e]|Get[^P])[A-Za-z_]* :!app/front/fcgi.c
+curl_global_[a-z_]+ :!app/serve.c
+curl_[a-fh-z][a-z_]* :!app/fetch/ :!app/config/url.c
+fy_[a-z_]+ :!app/config/
+fork|vfork|execvp?e?|posix_spawnp?|system|popen :!app/none
+RULE
+    return "$bad"
+}
+
 banned_calls() {
     ! grep -nE '\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|gmtime|localtime|strerror|alloca)\(' \
         "${app_files[@]}" &&
@@ -91,6 +111,7 @@ check() { # check NAME COMMAND
 
 check 'banned calls' banned_calls
 check 'includes point one way' include_rule
+check 'libraries are called where they are wrapped' library_rule
 check 'every header compiles alone' headers_alone
 check 'clang-format, line lengths' format
 check 'shellcheck' shell

@@ -104,7 +104,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 }
 
 /* The kernel gives the lowest number that is free: a high one says that nearly all are used.  For each such
- * connection another one is closed after its transfer. */
+ * connection another one is closed after its transfer, and shards that are empty go at once. */
 static bool is_near_limit(const struct fetch_worker *worker, int fd)
 {
     return (size_t)fd >= worker->fd_count - worker->fd_count / 8;
