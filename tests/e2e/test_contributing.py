@@ -1,0 +1,69 @@
+"""Follows the examples of CONTRIBUTING.md in a copy of the tree: builds it and runs their tests.
+
+A block goes where the comment above it says: `<!-- new: FILE -->`, or `<!-- PLACE: FILE: LINE -->` with PLACE
+one of `above`, `below` and `instead of` the first line that begins like LINE.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from harness.build import PROJECT, SANITIZED
+
+BLOCK = re.compile(r"^<!-- (new|above|below|instead of): ([^: ]+)(?:: (.*?))? -->\n```[a-z]+\n(.*?)^```",
+                   re.MULTILINE | re.DOTALL)
+PLACES = {"above": lambda line, text: text + "\n" + line,
+          "below": lambda line, text: line + text,
+          "instead of": lambda line, text: text}
+
+
+def insert(path, place, beginning, text):
+    lines = path.read_text().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if line.startswith(beginning))
+    lines[at] = PLACES[place](lines[at], text)
+    path.write_text("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    if SANITIZED:
+        pytest.skip("the examples are built once, without a sanitizer")
+    folder = tmp_path_factory.mktemp("contributing") / "heddle"
+    folder.mkdir()
+    for name in ("app", "tests", "build", "nginx", "conf", "Makefile"):
+        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
+        copy(PROJECT / name, folder / name)
+    blocks = BLOCK.findall((PROJECT / "CONTRIBUTING.md").read_text())
+    assert len(blocks) == 8
+    for place, path, beginning, text in blocks:
+        if place == "new":
+            (folder / path).write_text(text)
+        else:
+            insert(folder / path, place, beginning, text)
+    return folder
+
+
+def run(tree, *command, **environment):
+    done = subprocess.run(command, cwd=tree, text=True, timeout=300, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, env=os.environ | environment)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_handler_of_the_guide_works(tree):
+    run(tree, "make", "programs", "MODE=release")
+    printed = run(tree, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q",
+                  "tests/e2e/test_greeting.py", HEDDLE="build/release/heddle",
+                  MOCK_UPSTREAM="build/release/mock-upstream")
+    assert "4 passed" in printed
+
+
+def test_the_task_kind_of_the_guide_works(tree):
+    test = "build/release/unit/test_tasks"
+    run(tree, "make", test, "MODE=release")
+    printed = run(tree, test, CMOCKA_TEST_FILTER="words_are_counted")
+    assert "[       OK ] words_are_counted" in printed
