@@ -129,6 +129,28 @@ def test_tasks_are_listed_newest_first(heddle, via):
     assert listed(client.ask("GET", "/tasks?other=1&limit=2")) == ids[:-3:-1]
 
 
+def test_a_list_is_of_at_most_200(ask):
+    assert ask("GET", "/tasks?limit=200").status == 200
+    for limit in (0, 201):
+        reply = ask("GET", f"/tasks?limit={limit}")
+        assert detailed_problem(reply, 422)["field"] == "limit"
+
+
+def test_the_list_counts_all_tasks_by_state(heddle):
+    def counts():
+        return program.ask("GET", "/tasks?limit=1").json()["counts"]
+
+    program = heddle()
+    none = dict.fromkeys(("scheduled", "queued", "running", "succeeded", "dead", "cancelled"), 0)
+    assert counts() == none
+    for _ in range(3):
+        wait_until_final(program, accepted(submit(program))["id"])
+    for _ in range(2):
+        accepted(submit(program, duration=3600))
+    wait_until(lambda: program.metric(metrics.SLEEPING) == 2, "both sleep")
+    assert counts() == none | {"running": 2, "succeeded": 3}
+
+
 def test_the_list_leaves_out_what_may_be_large(heddle):
     program = heddle()
     message = "\\u0001" * 8192

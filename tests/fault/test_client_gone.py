@@ -18,11 +18,12 @@ def program(request, heddle, fresh_upstream):
     return heddle(urls, fetch={"timeout": "20m"}, **where)
 
 
-def expect_all_cancelled(program, upstream, count=COUNT):
+def expect_all_cancelled(program, upstream, count=COUNT, clients=1):
     wait_until(lambda: program.metric(metrics.FETCHES, outcome="cancelled") == count, "they are cancelled")
     wait_until(lambda: upstream.stats()["aborted"] == count, "the upstream saw them end")
     wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nothing in flight but the scrape")
     assert program.metric(metrics.FETCHES) == count
+    assert program.metric(metrics.GONE) == clients
     assert upstream.stats()["in_flight"] == 0
 
 
@@ -57,6 +58,7 @@ def test_fetches_of_others_go_on(heddle, fresh_upstream):
             wait_until(lambda: fresh_upstream.stats()["in_flight"] == 2, "both wait in the upstream")
         assert staying.read_reply().json()["results"][0]["status"] == 200
     assert program.metric(metrics.FETCHES, outcome="cancelled") == 1
+    wait_until(lambda: program.metric(metrics.GONE) == 1, "the one that left is counted")
 
 
 def test_urls_that_were_not_begun_are_not_begun(heddle, fresh_upstream):
@@ -79,7 +81,7 @@ def test_many_that_leave_at_once(heddle, fresh_upstream):
     wait_until(lambda: fresh_upstream.stats()["in_flight"] == 200, "all fetches wait in the upstream")
     for client in clients:
         client.close()
-    expect_all_cancelled(program, fresh_upstream, 200)
+    expect_all_cancelled(program, fresh_upstream, 200, clients=50)
 
 
 def test_one_that_leaves_while_it_is_being_answered(heddle, upstream):

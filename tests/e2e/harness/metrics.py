@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 REQUESTS = "heddle_requests_total"
 REQUEST_SECONDS = "heddle_request_seconds"
 IN_FLIGHT = "heddle_requests_in_flight"
+GONE = "heddle_requests_gone_total"
 FETCHES = "heddle_fetches_total"
 FETCH_SECONDS = "heddle_fetch_seconds"
 CONNECTIONS = "heddle_fetch_connections_total"
@@ -16,7 +17,7 @@ SLEEPING = "heddle_task_sleeping"
 BUILD_INFO = "heddle_build_info"
 
 TYPES = {
-    REQUESTS: "counter", REQUEST_SECONDS: "histogram", IN_FLIGHT: "gauge",
+    REQUESTS: "counter", REQUEST_SECONDS: "histogram", IN_FLIGHT: "gauge", GONE: "counter",
     FETCHES: "counter", FETCH_SECONDS: "histogram", CONNECTIONS: "counter",
     QUEUE_DEPTH: "gauge", TASKS: "gauge", SLEEPING: "gauge", BUILD_INFO: "gauge",
 }
