@@ -1,4 +1,6 @@
 /* Background tasks: states, heap, fence, the queue with kinds made for the test, the kind `sleep`. */
+#include "capture.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -660,6 +662,35 @@ static void failed_task_is_dead_with_its_error(void **state)
     assert_int_equal(metric_of(TASK_METRIC_FAULTS, 0, 0), faults);
 }
 
+static void failures_and_bugs_are_logged(void **state)
+{
+    static struct capture capture;
+    struct task_queue *queue = start_queue(1, 10, 10);
+    struct uuid failed, broken;
+    char lines[2][256];
+    (void)state;
+
+    log_setup(LOG_LEVEL_WARNING, LOG_FORMAT_TEXT);
+    capture_start(&capture);
+    failed = submit(queue, FAIL);
+    broken = submit(queue, SILENT_FAIL);
+    drain_all(queue);
+    const char *text = capture_stop(&capture);
+    log_setup(LOG_LEVEL_COUNT, LOG_FORMAT_TEXT);
+
+    struct task_view views[2] = {get(queue, &failed), get(queue, &broken)};
+    snprintf(lines[0], sizeof(lines[0]), "task failed task=%s kind=fail attempt=1 error=\"no luck today\"\n",
+             views[0].id);
+    snprintf(lines[1], sizeof(lines[1]), "task failed task=%s kind=silent_fail attempt=1 error=\"bug in ",
+             views[1].id);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        if (!strstr(text, lines[i]))
+            fail_msg("no \"%s\" in \"%s\"", lines[i], text);
+        task_view_done(&views[i]);
+    }
+    task_queue_free(queue);
+}
+
 static void bugs_in_kinds_end_their_own_tasks_only(void **state)
 {
     enum { ROUNDS = 3 };
@@ -1291,6 +1322,7 @@ int main(void)
         cmocka_unit_test(task_succeeds_with_its_result),
         cmocka_unit_test(queued_task_has_no_times_but_its_creation),
         cmocka_unit_test(failed_task_is_dead_with_its_error),
+        cmocka_unit_test(failures_and_bugs_are_logged),
         cmocka_unit_test(bugs_in_kinds_end_their_own_tasks_only),
         cmocka_unit_test(task_that_waits_is_called_again_in_the_same_attempt),
         cmocka_unit_test(unknown_id_is_not_found),
