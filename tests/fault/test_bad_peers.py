@@ -364,7 +364,7 @@ def test_peers_that_do_not_read_their_answers_hold_nobody_up(big_answers):
 
 
 def test_peers_that_do_not_read_their_answers_are_given_up(big_answers):
-    program = big_answers(client_timeout="300ms")
+    program = big_answers(client_timeout="600ms")
     peers = ask_without_reading(program, 3 * THREADS)
     wait_until(lambda: program.metric("heddle_connections_closed_total", reason="timeout") == 3 * THREADS,
                "they are closed")
@@ -439,7 +439,7 @@ def test_a_slow_reader_gets_all_of_a_big_answer(heddle, via, upstream):
 
 
 def test_a_peer_that_reads_a_little_at_a_time_is_not_given_up(big_answers):
-    program = big_answers(client_timeout="300ms")
+    program = big_answers(client_timeout="600ms")
     with program.connect() as peer:
         peer.send(http_request("GET", FAN_OUT))
         slowly = 0
@@ -447,7 +447,7 @@ def test_a_peer_that_reads_a_little_at_a_time_is_not_given_up(big_answers):
             piece = peer.socket.recv(4096)
             assert piece, f"closed after {slowly} bytes"
             slowly += len(piece)
-            time.sleep(0.03)  # 130 KB/s
+            time.sleep(0.045)  # 90 KB/s
         peer.socket.shutdown(socket.SHUT_WR)
         rest = peer.socket.makefile("rb").read()
     assert slowly + len(rest) > 4_000_000

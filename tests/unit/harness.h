@@ -29,7 +29,7 @@
 #include "base/thread.h"
 #include "config/config.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 static inline uint64_t in_ms(uint64_t ms)
 {

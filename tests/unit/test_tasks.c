@@ -1,45 +1,15 @@
 /* Background tasks: states, heap, fence, the queue with kinds made for the test, the kind `sleep`. */
 #include "capture.h"
+#include "harness.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "tasks/fence.h"
 #include "tasks/heap.h"
 #include "tasks/metrics.h"
 #include "tasks/queue.h"
 #include "tasks/tasks_int.h"
 
-#define PATIENCE_MS 60000
 #define FAR_SECONDS 3600.0
-
-static uint64_t in_ms(uint64_t ms)
-{
-    return clock_deadline_ns(clock_now_ns(), ms);
-}
-
-/* Polls until predicate(arg) holds; fails the test when it takes too long. */
-static void wait_until(bool (*predicate)(void *arg), void *arg)
-{
-    uint64_t deadline_ns = in_ms(PATIENCE_MS);
-
-    while (!predicate(arg)) {
-        assert_true(clock_now_ns() < deadline_ns);
-        usleep(1000);
-    }
-}
 
 /* -- kinds for the tests -- */
 
