@@ -4,15 +4,14 @@ A block goes where the comment above it says: `<!-- new: FILE -->`, or `<!-- PLA
 one of `above`, `below` and `instead of` the first line that begins like LINE.
 """
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from harness.build import PROJECT, SANITIZED
+from harness.tree import copy_tree, environment
 
 BLOCK = re.compile(r"^<!-- (new|above|below|instead of): ([^: ]+)(?:: (.*?))? -->\n```[a-z]+\n(.*?)^```",
                    re.MULTILINE | re.DOTALL)
@@ -32,11 +31,7 @@ def insert(path, place, beginning, text):
 def tree(tmp_path_factory):
     if SANITIZED:
         pytest.skip("the examples are built once, without a sanitizer")
-    folder = tmp_path_factory.mktemp("contributing") / "heddle"
-    folder.mkdir()
-    for name in ("app", "tests", "build", "nginx", "conf", "Makefile"):
-        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
-        copy(PROJECT / name, folder / name)
+    folder = copy_tree(tmp_path_factory.mktemp("contributing") / "heddle")
     blocks = BLOCK.findall((PROJECT / "CONTRIBUTING.md").read_text())
     assert len(blocks) == 8
     for place, path, beginning, text in blocks:
@@ -47,9 +42,9 @@ def tree(tmp_path_factory):
     return folder
 
 
-def run(tree, *command, **environment):
+def run(tree, *command, **variables):
     done = subprocess.run(command, cwd=tree, text=True, timeout=300, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env=os.environ | environment)
+                          stderr=subprocess.STDOUT, env=environment() | variables)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

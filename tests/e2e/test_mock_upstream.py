@@ -8,10 +8,12 @@ import gzip
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 import pytest
@@ -406,6 +408,40 @@ def test_stats_count_all_but_themselves():
         assert (stats["requests"], stats["connections_total"]) == (8, 10)
         assert 1 < stats["max_in_flight"] <= 8
         assert (stats["in_flight"], stats["aborted"]) == (0, 0)
+
+
+# Opens COUNT connections to HOST PORT with a request in each, and holds them until its input ends.
+HOLDER = """
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+address, count = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3])
+held = [socket.create_connection(address) for _ in range(count)]
+for sock in held:
+    sock.sendall(b"GET /?stall=1 HTTP/1.1\\r\\n\\r\\n")
+sys.stdin.read()
+"""
+
+
+def test_it_holds_twenty_thousand_connections():
+    """Half of them in each process, and in each client: 20,000 descriptors are all that many machines allow."""
+    each = 10_000
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < each + 100:
+        pytest.skip("the hard limit of descriptors is too low")
+    with Upstream("--ports", "2", "--processes", "2") as server:
+        holders = [subprocess.Popen([sys.executable, "-c", HOLDER, host, str(port), str(each)],
+                                    stdin=subprocess.PIPE)
+                   for host, port in server.addresses]
+        try:
+            for port in (0, 1):
+                wait_until(lambda: server.stats(port)["in_flight"] == each, "all are in flight", 60)
+                assert server.get("/", port=port).status == 200
+        finally:
+            for holder in holders:
+                holder.communicate()
+        for port in (0, 1):
+            wait_until(lambda: server.stats(port)["aborted"] == each, "the upstream saw them leave")
+            assert server.stats(port)["connections_open"] == 1
 
 
 # ---- the program ----

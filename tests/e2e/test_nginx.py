@@ -7,9 +7,10 @@ import pytest
 
 from harness import metrics
 from harness.backend import Backend
-from harness.expect import problem
+from harness.expect import fan_out, problem
 from harness.heddle import socket_directory
-from harness.nginx import Nginx
+from harness.nginx import Nginx, ProductionNginx
+from harness.reply import Reply, header_map
 from harness.wait import wait_until
 
 
@@ -128,3 +129,43 @@ def test_a_client_that_does_not_read_costs_heddle_nothing(heddle, upstream, tmp_
             client.sendall(b"GET /concurrent_requests/ HTTP/1.1\r\nHost: x\r\n\r\n")
             client.recv(1, socket.MSG_PEEK)  # the answer has begun
             wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nginx has all of the answer")
+
+
+# ---- the configuration for production ----
+
+BURST = 400  # of nginx/heddle.conf
+
+
+@pytest.fixture
+def production(tmp_path, heddle, upstream):
+    program = heddle([upstream.url("/")])
+    with ProductionNginx(program.address_for_nginx, tmp_path / "nginx") as nginx:
+        yield nginx
+
+
+def test_a_client_gone_wild_is_slowed_down(production):
+    connection = production.connect()
+    for served in range(50 * BURST):
+        connection.request("GET", "/health/live")
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            break
+    connection.close()
+    assert served > BURST
+    reply = Reply(answer.status, header_map(answer.getheaders()), body)
+    problem(reply, 429)
+    assert reply.headers["retry-after"] == "1"
+
+
+def test_the_production_site_serves(production, tmp_path):
+    assert [result["status"] for result in fan_out(production.ask("GET", "/concurrent_requests/"))["results"]] == [200]
+    reply = production.ask("POST", "/start_background_task/", b'{"message": "x", "duration": 0}',
+                           {"Content-Type": "application/json"})
+    assert reply.status == 202
+    problem(production.ask("POST", "/start_background_task/", bytes(64 * 1024 + 1)), 413)
+    assert b"heddle_build_info" in production.ask("GET", "/metrics").body
+    log = (tmp_path / "nginx/access.log").read_text().splitlines()
+    assert [line.partition('"')[2].partition('"')[0] for line in log] == [
+        "GET /concurrent_requests/ HTTP/1.1", *["POST /start_background_task/ HTTP/1.1"] * 2]
+    assert reply.headers["x-request-id"] in log[1]

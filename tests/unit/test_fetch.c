@@ -838,27 +838,56 @@ static void be_short_of_fds(struct probe *probe)
     look(probe);
 }
 
-/* The lowest free number is high: the next connections are not kept. */
+/* The lowest free number is high: the next connections are not kept.  One that is held in the last shard sees
+ * to it that no shard is freed with its connections. */
 static void connections_are_closed_when_descriptors_are_short(void **state)
 {
     NEED_MOCK();
     struct pool pool = pool_start("fetch: {workers: 1}");
-    struct probe *probes = probes_at(20, "127.0.0.1", "/?delay=20");
+    struct probe *probes = probes_at(20, "127.0.0.1", "/?delay=100");
+    struct probe held;
     struct probe probe;
     unsigned warm_count;
 
     submit_all(&pool, probes, 20);
+    probe_init_at(&held, "127.0.0.1", "/?delay=600000");
+    submit(&pool, &held);
     wait_for_count(&done_count, 20);
     free_probes(probes, 20, FETCH_OK);
     warm_count = count_descriptors();
     probe_init_at(&probe, "127.0.0.1", "/");
     probe.then = be_short_of_fds;
     assert_outcome(&pool, &probe, FETCH_OK, 200);
-    probes = probes_at(20, "127.0.0.1", "/?delay=20");
+    probes = probes_at(20, "127.0.0.1", "/?delay=100");
     submit_all(&pool, probes, 20);
     wait_for_count(&done_count, 41);
     free_probes(probes, 20, FETCH_OK);
     assert_int_equal(warm_count - count_descriptors(), 12);
+    fetch_cancel(&held.fetch);
+    wait_for_count(&held.done, 1);
+    probe_done(&held);
+    pool_end(&pool);
+}
+
+static void empty_shards_are_freed_when_descriptors_are_short(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    size_t count = 3 * SHARD_ORIGIN_MAX;
+    struct probe *probes = probes_at(count, "127.0.0.1", "/?delay=100");
+    struct probe last[2];
+
+    submit_all(&pool, probes, count);
+    wait_for_count(&done_count, (unsigned)count);
+    free_probes(probes, count, FETCH_OK);
+    for (size_t i = 0; i < 2; i++) {
+        probe_init_at(&last[i], "127.0.0.1", "/");
+        last[i].then = i == 0 ? be_short_of_fds : look;
+        run(&pool, &last[i]);
+        probe_done(&last[i]);
+    }
+    assert_int_equal(last[0].shard_count, 3);
+    assert_int_equal(last[1].shard_count, 1);
     pool_end(&pool);
 }
 
@@ -1123,6 +1152,7 @@ int main(void)
         cmocka_unit_test(what_is_not_used_any_more_is_trimmed),
         cmocka_unit_test(shards_that_are_not_used_any_more_are_freed),
         cmocka_unit_test(connections_are_closed_when_descriptors_are_short),
+        cmocka_unit_test(empty_shards_are_freed_when_descriptors_are_short),
         cmocka_unit_test(a_high_number_says_that_descriptors_are_short),
         cmocka_unit_test(a_name_is_looked_up_once),
         cmocka_unit_test(a_name_of_this_machine_is_found),
