@@ -2,7 +2,7 @@
 # make test       installs what is missing, runs every test      make bench      compares with the rivals
 # make asan tsan  the tests under the sanitizers make lint       what the compiler does not say
 # make docs       CONFIGURATION.md, METRICS.md   make test-compose  the docker-compose stack
-# make fuzz       the parsers, FUZZ_SECONDS each
+# make fuzz       the parsers, FUZZ_SECONDS each make torture    kill -9, N times, under load
 
 MODE    ?= release
 VERSION := 0.1.0
@@ -22,7 +22,7 @@ CFLAGS  := -std=gnu17 -g -pthread -D_GNU_SOURCE -DHEDDLE_VERSION='"$(VERSION)"' 
 LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 # jemalloc takes a fifth off the CPU of a fetch with thousands in flight; the sanitizers bring their own allocator.
 LDLIBS_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
-LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lm $(LDLIBS_$(MODE))
+LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lsqlite3 -lm $(LDLIBS_$(MODE))
 
 MODULES   := base config metrics front fetch gather tasks api
 APP_SRC   := $(wildcard app/*.c $(addprefix app/,$(addsuffix /*.c,$(MODULES))))
@@ -39,7 +39,7 @@ else
 SAY  =
 endif
 
-.PHONY: all programs run test unit e2e asan tsan lint fuzz bench docs test-compose clean
+.PHONY: all programs run test unit e2e asan tsan torture lint fuzz bench docs test-compose clean
 
 all:
 	@scripts/deps.sh build
@@ -101,6 +101,11 @@ asan tsan:
 asan: export ASAN_OPTIONS := detect_stack_use_after_return=1
 asan: export UBSAN_OPTIONS := print_stacktrace=1
 tsan: export TSAN_OPTIONS := second_deadlock_stack=1
+
+# Kills heddle N times while tasks are submitted, and looks for what was lost.
+N ?= 1000
+torture: programs
+	@TORTURE_CYCLES=$(N) HEDDLE=$(BUILD)/heddle $(PYTEST) -q tests/e2e/test_crash.py -k acknowledged
 
 # The parsers, FUZZ_SECONDS each, from the corpus in the tree.
 FUZZ_SECONDS ?= 60

@@ -1,5 +1,6 @@
 #include "serve.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,15 +46,32 @@ static int create_targets(struct app *app, struct err *err)
     return 0;
 }
 
+/* What was accepted is safe, but nothing more can be: the process ends as if it had been asked to, and says
+ * by its status that something is wrong. */
+static void on_store_failed(void *arg)
+{
+    struct app *app = arg;
+
+    atomic_store(&app->failed, true);
+    kill(getpid(), SIGTERM);
+}
+
 static int create_tasks(struct app *app, struct err *err)
 {
     struct task_queue_config config = {
+        .kinds = task_kinds,
         .runners = app->config->tasks.runners,
-        .queue_capacity = app->config->tasks.queue_capacity,
+        .readers = app->config->tasks.readers,
+        .max_running = app->config->tasks.max_running,
+        .capacity = app->config->tasks.queue_capacity,
         .keep_finished = app->config->tasks.keep_finished,
-        .max_bytes = app->config->tasks.max_bytes,
+        .max_interruptions = app->config->tasks.max_interruptions,
+        .failed = on_store_failed,
+        .arg = app,
     };
 
+    config.store = task_store_find(app->config->tasks.store, &config.where);
+    assert(config.store); /* the configuration has been checked */
     return task_queue_create(&config, &app->tasks, err);
 }
 
@@ -186,9 +204,7 @@ static void stop_parts(struct app *app)
         task_queue_stop(app->tasks);
     if (app->fetch)
         fetch_pool_stop(app->fetch);
-    if (unfinished > 0)
-        log_warning("unfinished tasks are lost: they live in memory", LOG_UINT("count", unfinished));
-    log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_unfinished", unfinished));
+    log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_interrupted", unfinished));
 }
 
 static void format_listen(const struct listen_address *address, char ret_text[LISTEN_TEXT_SIZE])
@@ -229,5 +245,5 @@ int serve(const struct config *config)
     stop_parts(&app);
     free_parts(&app);
     curl_global_cleanup();
-    return rc == 0 ? 0 : 1;
+    return rc == 0 && !atomic_load(&app.failed) ? 0 : 1;
 }

@@ -15,4 +15,5 @@ struct app {
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
     struct task_queue *tasks;
     atomic_bool started;
+    atomic_bool failed; /* the process cannot go on */
 };

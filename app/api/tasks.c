@@ -7,10 +7,18 @@
 #include "base/http.h"
 #include "base/json.h"
 #include "base/parse.h"
+#include "tasks/view.h"
 
 #define ANSWER_MAX_BYTES (16 * 1024 * 1024)
 #define LIST_LIMIT       50
-#define LIST_LIMIT_MAX   200
+
+/* A client that goes away changes nothing: its task is accepted all the same, its question soon answered. */
+static void tell_nobody(void *arg)
+{
+    (void)arg;
+}
+
+static const struct request_wait nobody_to_tell = {.hangup = tell_nobody, .release = tell_nobody};
 
 static void reply_json(struct request *req, int status, json_t *json)
 {
@@ -83,52 +91,132 @@ static json_t *read_payload(struct request *req, const struct task_kind *kind)
     return NULL;
 }
 
+/* A task on its way into the store. */
+struct start {
+    struct request *req;
+    struct task_submit submit;
+};
+
 static void reply_refused(struct request *req, const struct err *err)
 {
-    request_problem(req, 503, "%s", err->text);
+    request_problem(req, err->code == -ENOSPC ? 507 : 503, "%s", err->text);
 }
 
-static void reply_accepted(struct request *req, struct task_view *view)
+static void reply_accepted(struct request *req, const struct task_submit *submit)
 {
-    char location[64] = "/tasks/";
+    char location[sizeof("/tasks/") + UUID_TEXT_SIZE] = "/tasks/";
 
-    memcpy(location + strlen(location), view->id, sizeof(view->id));
+    uuid_format(&submit->task->id, location + strlen(location));
     request_add_header(req, "Location", location);
-    json_t *task = task_view_json(view);
-    task_view_done(view);
     reply_json(req, 202,
-               json_pack("{s:s, s:o}", "message", "Background task started successfully", "task", task));
+               json_pack("{s:s, s:o}", "message", "Background task started successfully", "task",
+                         task_json(submit->task, &submit->status)));
+}
+
+static void answer_start(struct request *req, void *arg)
+{
+    struct start *start = arg;
+
+    if (start->submit.rc < 0)
+        reply_refused(req, &start->submit.err);
+    else
+        reply_accepted(req, &start->submit);
+    task_unref(start->submit.task);
+    free(start);
+}
+
+static void on_submitted(struct task_submit *submit)
+{
+    struct start *start = container_of(submit, struct start, submit);
+
+    request_resume(start->req, answer_start, start);
 }
 
 void tasks_start(struct request *req)
 {
     const struct task_kind *kind = task_kind_find("sleep");
     json_t *payload = read_payload(req, kind);
-    struct task_view view;
-    struct err err;
+    struct start *start;
 
     if (!payload)
         return;
-    if (task_queue_submit(app_of(req)->tasks, kind, payload, &view, &err) < 0)
-        reply_refused(req, &err);
-    else
-        reply_accepted(req, &view);
+    start = calloc(1, sizeof(*start));
+    if (!start) {
+        json_decref(payload);
+        request_problem(req, 503, "out of memory");
+        return;
+    }
+    start->req = req;
+    start->submit.done = on_submitted;
+    request_suspend(req, &nobody_to_tell);
+    task_queue_submit(app_of(req)->tasks, kind, payload, &start->submit);
 }
 
 /* ---- looking at tasks ---- */
 
+/* A question on its way to the store. */
+struct look {
+    struct request *req;
+    request_fn answer;
+    struct task_query query;
+};
+
+static void on_looked_up(struct task_query *query)
+{
+    struct look *look = container_of(query, struct look, query);
+
+    request_resume(look->req, look->answer, look);
+}
+
+/* NULL when the request has been answered. */
+static struct look *look_create(struct request *req, request_fn answer)
+{
+    struct look *look = calloc(1, sizeof(*look));
+
+    if (!look) {
+        request_problem(req, 503, "out of memory");
+        return NULL;
+    }
+    look->req = req;
+    look->answer = answer;
+    look->query.done = on_looked_up;
+    return look;
+}
+
+static void look_free(struct look *look)
+{
+    for (int i = 0; i < look->query.rc; i++)
+        task_unref(look->query.tasks[i]);
+    free(look);
+}
+
+static void answer_get(struct request *req, void *arg)
+{
+    struct look *look = arg;
+
+    if (look->query.rc < 0)
+        request_problem(req, 503, "%s", look->query.err.text);
+    else if (look->query.rc == 0)
+        request_problem(req, 404, "there is no task with this id");
+    else
+        reply_json(req, 200, task_json(look->query.tasks[0], &look->query.tasks[0]->status));
+    look_free(look);
+}
+
 void tasks_get(struct request *req)
 {
-    struct task_view view;
+    struct look *look;
     struct uuid id;
 
-    if (!uuid_parse(request_path_arg(req), &id) || !task_queue_get(app_of(req)->tasks, &id, &view)) {
+    if (!uuid_parse(request_path_arg(req), &id)) {
         request_problem(req, 404, "there is no task with this id");
         return;
     }
-    json_t *task = task_view_json(&view);
-    task_view_done(&view);
-    reply_json(req, 200, task);
+    look = look_create(req, answer_get);
+    if (!look)
+        return;
+    request_suspend(req, &nobody_to_tell);
+    task_queue_get(app_of(req)->tasks, &id, &look->query);
 }
 
 /* ?limit=, or the default; false when the request has been answered. */
@@ -140,7 +228,7 @@ static bool read_limit(struct request *req, uint64_t *ret_limit)
 
     *ret_limit = LIST_LIMIT;
     if (found > 0)
-        found = parse_number(PARSE_UINT, text, 1, LIST_LIMIT_MAX, ret_limit, &err);
+        found = parse_number(PARSE_UINT, text, 1, TASK_QUERY_LIMIT_MAX, ret_limit, &err);
     if (found < 0) {
         request_problem_with(req, 422, "field", "limit", "limit: %s", err.text);
         return false;
@@ -150,12 +238,13 @@ static bool read_limit(struct request *req, uint64_t *ret_limit)
 
 static json_t *counts_json(struct task_queue *queue)
 {
-    size_t counts[TASK_STATE_COUNT];
+    struct task_counts counts;
     json_t *json = json_object();
 
-    task_queue_counts(queue, counts);
+    task_queue_counts(queue, &counts);
     for (size_t i = 0; i < TASK_STATE_COUNT; i++) {
-        if (json_object_set_new(json, task_state_names[i], json_integer((json_int_t)counts[i])) != 0) {
+        json_t *count = json_integer((json_int_t)counts.by_state[i]);
+        if (json_object_set_new(json, task_state_names[i], count) != 0) {
             json_decref(json);
             return NULL;
         }
@@ -164,30 +253,43 @@ static json_t *counts_json(struct task_queue *queue)
 }
 
 /* What cannot be shown whole is not shown: NULL. */
-static json_t *summaries_json(struct task_queue *queue, size_t limit)
+static json_t *summaries_json(const struct task_query *query)
 {
-    struct task_view views[LIST_LIMIT_MAX];
     json_t *list = json_array();
-    bool is_whole = true;
 
-    size_t count = task_queue_list(queue, limit, views);
-    for (size_t i = 0; i < count; i++) {
-        is_whole &= json_array_append_new(list, task_view_summary(&views[i])) == 0;
-        task_view_done(&views[i]);
+    for (int i = 0; i < query->rc; i++) {
+        const struct task *task = query->tasks[i];
+        if (json_array_append_new(list, task_summary_json(task, &task->status)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     }
-    if (is_whole)
-        return list;
-    json_decref(list);
-    return NULL;
+    return list;
+}
+
+static void answer_list(struct request *req, void *arg)
+{
+    struct look *look = arg;
+
+    if (look->query.rc < 0)
+        request_problem(req, 503, "%s", look->query.err.text);
+    else
+        reply_json(req, 200,
+                   json_pack("{s:o, s:o}", "tasks", summaries_json(&look->query), "counts",
+                             counts_json(app_of(req)->tasks)));
+    look_free(look);
 }
 
 void tasks_list(struct request *req)
 {
-    struct task_queue *queue = app_of(req)->tasks;
+    struct look *look;
     uint64_t limit;
 
     if (!read_limit(req, &limit))
         return;
-    json_t *list = summaries_json(queue, (size_t)limit);
-    reply_json(req, 200, json_pack("{s:o, s:o}", "tasks", list, "counts", counts_json(queue)));
+    look = look_create(req, answer_list);
+    if (!look)
+        return;
+    request_suspend(req, &nobody_to_tell);
+    task_queue_list(app_of(req)->tasks, (size_t)limit, &look->query);
 }

@@ -53,6 +53,19 @@ int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
     return 0;
 }
 
+void uuid_begin_after(const struct uuid *last)
+{
+    uint64_t ms = 0;
+
+    for (unsigned i = 0; i < 6; i++)
+        ms = ms << 8 | last->bytes[i];
+    LOCK(&lock);
+    if (ms < last_ms)
+        return;
+    last_ms = ms;
+    counter = COUNTER_MAX; /* so that the next stamp is used */
+}
+
 int uuid_create(struct uuid *ret)
 {
     return uuid_create_at(clock_wall_ms(), ret);

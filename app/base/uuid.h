@@ -22,6 +22,9 @@ must_check int uuid_create(struct uuid *ret);
 /* The same for the given millisecond since 1970; uuid_create calls it with the wall clock. */
 must_check int uuid_create_at(uint64_t wall_ms, struct uuid *ret);
 
+/* From now on makes only greater ones than `last`, which another process may have made. */
+void uuid_begin_after(const struct uuid *last);
+
 /* Writes the text form in lower case. */
 void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE]);
 

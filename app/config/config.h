@@ -75,10 +75,13 @@ struct config {
     } concurrent_requests;
 
     struct {
+        char *store; /* "sqlite:PATH" */
         unsigned runners;
-        unsigned queue_capacity;
-        unsigned keep_finished;
-        size_t max_bytes;
+        unsigned readers;
+        unsigned max_running;
+        uint64_t queue_capacity;
+        uint64_t keep_finished;
+        unsigned max_interruptions;
     } tasks;
 };
 

@@ -13,6 +13,7 @@ enum config_type {
     CONFIG_MODE,
     CONFIG_CHOICE, /* one of row->names; the field is an enum in their order */
     CONFIG_TEXT,   /* char *; min and max count bytes */
+    CONFIG_STORE,  /* char *, sqlite:PATH; max counts bytes */
     CONFIG_LISTEN, /* struct listen_address */
     CONFIG_URLS,   /* struct config_list; max counts URLs */
     CONFIG_TYPE_COUNT,
@@ -36,7 +37,7 @@ struct config_section {
     const char *help;
 };
 
-#define CONFIG_ROW_COUNT     27
+#define CONFIG_ROW_COUNT     30
 #define CONFIG_SECTION_COUNT 5
 extern const struct config_row config_rows[CONFIG_ROW_COUNT];
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];

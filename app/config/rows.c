@@ -231,6 +231,16 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .help = "How many characters of each body the answer shows.",
     },
     {
+        .key = "tasks.store",
+        .type = CONFIG_STORE,
+        FIELD(tasks.store),
+        .default_text = "sqlite:run/tasks.db",
+        .max = 4000,
+        .help =
+            "Where tasks are kept: `sqlite:PATH`, a file on a local disk (a relative path counts from the "
+            "working directory; its folder is made). One heddle at a time uses it.",
+    },
+    {
         .key = "tasks.runners",
         .type = CONFIG_UINT,
         FIELD(tasks.runners),
@@ -240,31 +250,50 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .help = "Threads that run tasks. A task that only waits needs none.",
     },
     {
+        .key = "tasks.readers",
+        .type = CONFIG_UINT,
+        FIELD(tasks.readers),
+        .default_text = "2",
+        .min = 1,
+        .max = 64,
+        .help = "Threads that look tasks up in the store.",
+    },
+    {
+        .key = "tasks.max_running",
+        .type = CONFIG_UINT,
+        FIELD(tasks.max_running),
+        .default_text = "20000",
+        .min = 1,
+        .max = 1000000,
+        .help =
+            "Tasks that run at the same time, those that only wait included; others wait for their turn in "
+            "the store and take no memory.",
+    },
+    {
         .key = "tasks.queue_capacity",
         .type = CONFIG_UINT,
         FIELD(tasks.queue_capacity),
-        .default_text = "20000",
+        .default_text = "10000000",
         .min = 1,
-        .max = 10000000,
+        .max = 1000000000,
         .help = "Tasks that are not finished yet; above it a new one is refused with 503 and Retry-After.",
     },
     {
         .key = "tasks.keep_finished",
         .type = CONFIG_UINT,
         FIELD(tasks.keep_finished),
-        .default_text = "10000",
-        .max = 10000000,
+        .default_text = "100000",
+        .max = 1000000000,
         .help = "Finished tasks that can still be looked up; the oldest are forgotten first.",
     },
     {
-        .key = "tasks.max_bytes",
-        .type = CONFIG_SIZE,
-        FIELD(tasks.max_bytes),
-        .default_text = "128MiB",
-        .min = MIB,
-        .max = 1024 * GIB,
+        .key = "tasks.max_interruptions",
+        .type = CONFIG_UINT,
+        FIELD(tasks.max_interruptions),
+        .default_text = "3",
+        .max = 1000,
         .help =
-            "Memory for all tasks with their payloads and results. When it is used up the oldest finished "
-            "ones are forgotten; when that is not enough a new task is refused with 503 and Retry-After.",
+            "How often the process may die while it runs a task; after one time more the task is set aside "
+            "as `dead`.",
     },
 };

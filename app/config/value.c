@@ -89,6 +89,17 @@ static int set_text(const struct config_row *row, const char *text, void *field,
     return 0;
 }
 
+static int set_store(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    static const char scheme[] = "sqlite:";
+    char quoted[PARSE_QUOTED_SIZE];
+
+    if (strncmp(text, scheme, strlen(scheme)) != 0 || text[strlen(scheme)] == '\0')
+        return err_set(err, -EINVAL, "%s is not a store; write sqlite:PATH, such as sqlite:run/tasks.db",
+                       parse_quote(text, strlen(text), quoted));
+    return set_text(row, text, field, err);
+}
+
 /* Addresses */
 
 static int refuse_address(const char *text, const char *wrong, struct err *err)
@@ -207,13 +218,10 @@ static const struct type {
     set_fn set;
     const char *name; /* NULL: it is a number, and parse.h knows */
 } types[CONFIG_TYPE_COUNT] = {
-    [CONFIG_UINT] = {set_number, NULL},
-    [CONFIG_DURATION] = {set_number, NULL},
-    [CONFIG_SIZE] = {set_number, NULL},
-    [CONFIG_MODE] = {set_number, NULL},
-    [CONFIG_CHOICE] = {set_choice, "a choice"},
-    [CONFIG_TEXT] = {set_text, "a text"},
-    [CONFIG_LISTEN] = {set_address, "an address"},
+    [CONFIG_UINT] = {set_number, NULL},          [CONFIG_DURATION] = {set_number, NULL},
+    [CONFIG_SIZE] = {set_number, NULL},          [CONFIG_MODE] = {set_number, NULL},
+    [CONFIG_CHOICE] = {set_choice, "a choice"},  [CONFIG_TEXT] = {set_text, "a text"},
+    [CONFIG_STORE] = {set_store, "a store"},     [CONFIG_LISTEN] = {set_address, "an address"},
     [CONFIG_URLS] = {add_url, "a list of URLs"},
 };
 
@@ -234,6 +242,7 @@ void config_row_describe_range(const struct config_row *row, struct buf *out)
         describe_choices(row, out);
         return;
     case CONFIG_LISTEN:
+    case CONFIG_STORE:
         return;
     case CONFIG_TEXT:
         buf_printf(out, "%" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);
@@ -269,7 +278,7 @@ void config_value_clear(const struct config_row *row, struct config *config)
 {
     void *field = field_of(row, config);
 
-    if (row->type == CONFIG_TEXT)
+    if (row->type == CONFIG_TEXT || row->type == CONFIG_STORE)
         free(*(char **)field);
     else if (row->type == CONFIG_LISTEN)
         clear_address(field);

@@ -5,7 +5,11 @@
 #define ROW(kind) #kind,
 static const char *const kind_names[] = {TASK_KINDS(ROW) "other"};
 static const char *const reason_names[] = {
-    [TASK_REJECTED_FULL] = "full", [TASK_REJECTED_BYTES] = "bytes", [TASK_REJECTED_STOPPING] = "stopping"};
+    [TASK_REJECTED_FULL] = "full",
+    [TASK_REJECTED_DISK_FULL] = "disk_full",
+    [TASK_REJECTED_STOPPING] = "stopping",
+    [TASK_REJECTED_FAILED] = "failed",
+};
 
 #define BY_KIND                                                                                              \
     {                                                                                                        \
@@ -19,23 +23,25 @@ static const char *const reason_names[] = {
 struct metric tasks_metrics[] = {
     [TASK_METRIC_TASKS] = {.name = "heddle_tasks",
                            .type = METRIC_GAUGE,
-                           .help = "tasks by state; finished ones as far as they are kept",
+                           .help = "tasks in the store by state; finished ones as far as they are kept",
                            .labels = {BY_STATE("state")}},
     [TASK_METRIC_SUBMITTED] = {.name = "heddle_tasks_submitted_total",
                                .type = METRIC_COUNTER,
                                .help = "tasks accepted",
                                .labels = {BY_KIND}},
-    [TASK_METRIC_REJECTED] = {.name = "heddle_tasks_rejected_total",
-                              .type = METRIC_COUNTER,
-                              .help = "tasks refused because the queue was full or stopping",
-                              .labels = {{"reason", reason_names, ARRAY_LEN(reason_names)}}},
+    [TASK_METRIC_REJECTED] =
+        {.name = "heddle_tasks_rejected_total",
+         .type = METRIC_COUNTER,
+         .help =
+             "tasks refused: too many unfinished ones, no room on the disk, stopping, the store has failed",
+         .labels = {{"reason", reason_names, ARRAY_LEN(reason_names)}}},
     [TASK_METRIC_FINISHED] = {.name = "heddle_tasks_finished_total",
                               .type = METRIC_COUNTER,
                               .help = "tasks that ended, by the state they ended in",
                               .labels = {BY_KIND, BY_STATE("outcome")}},
     [TASK_METRIC_QUEUE_DEPTH] = {.name = "heddle_task_queue_depth",
                                  .type = METRIC_GAUGE,
-                                 .help = "tasks that could start and have no runner yet"},
+                                 .help = "tasks that could start and wait for their turn"},
     [TASK_METRIC_SLEEPING] = {.name = "heddle_task_sleeping",
                               .type = METRIC_GAUGE,
                               .help = "tasks that wait for a time and hold no thread"},
@@ -49,6 +55,12 @@ struct metric tasks_metrics[] = {
     [TASK_METRIC_FAULTS] = {.name = "heddle_task_faults_total",
                             .type = METRIC_COUNTER,
                             .help = "tasks that ended by a bug in their kind: a crash or a broken contract"},
+    [TASK_METRIC_INTERRUPTED] = {.name = "heddle_tasks_interrupted_total",
+                                 .type = METRIC_COUNTER,
+                                 .help = "tasks that ran when a process before this one ended"},
+    [TASK_METRIC_COMMIT_SECONDS] = {.name = "heddle_task_commit_seconds",
+                                    .type = METRIC_HISTOGRAM,
+                                    .help = "one transaction of the task store with its sync to the disk"},
 };
 
 const size_t tasks_metrics_count = ARRAY_LEN(tasks_metrics);

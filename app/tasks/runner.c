@@ -122,7 +122,7 @@ static struct task_outcome run_task(const struct task *task)
     struct attempt attempt = {
         .task = task,
         .run = {.task_id = id,
-                .attempt = task->attempts,
+                .attempt = task->status.attempts,
                 .started_ns = task->started_ns,
                 .wake_ns = CLOCK_NEVER},
     };
@@ -137,14 +137,14 @@ static struct task_outcome run_task(const struct task *task)
 
 void *task_runner_main(void *arg)
 {
-    struct task_queue *queue = arg;
+    struct task_pool *pool = arg;
     struct task *task;
     struct fence_thread fence;
 
     fence_thread_init(&fence);
-    while ((task = task_queue_take(queue)) != NULL) {
+    while ((task = task_pool_take(pool)) != NULL) {
         struct task_outcome outcome = run_task(task);
-        task_queue_settle(queue, task, &outcome);
+        task_pool_settle(pool, task, &outcome);
     }
     fence_thread_done(&fence);
     return NULL;

@@ -11,8 +11,8 @@ const char *const task_state_names[TASK_STATE_COUNT] = {
 /* Row: from; bits: to. */
 static const unsigned allowed_moves[TASK_STATE_COUNT] = {
     [TASK_STATE_SCHEDULED] = BIT(QUEUED) | BIT(CANCELLED),
-    [TASK_STATE_QUEUED] = BIT(RUNNING) | BIT(CANCELLED),
-    [TASK_STATE_RUNNING] = BIT(SUCCEEDED) | BIT(DEAD) | BIT(CANCELLED) | BIT(SCHEDULED),
+    [TASK_STATE_QUEUED] = BIT(RUNNING) | BIT(CANCELLED) | BIT(DEAD),
+    [TASK_STATE_RUNNING] = BIT(SUCCEEDED) | BIT(DEAD) | BIT(CANCELLED) | BIT(SCHEDULED) | BIT(QUEUED),
 };
 
 bool task_state_can_move(enum task_state from, enum task_state to)

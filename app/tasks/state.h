@@ -2,14 +2,14 @@
  *
  *                    the time comes
  *      (scheduled) -----------------> (queued) <------- submit
- *        |    ^                        |    |
- *        |    |                        |    | a runner takes it
- *        |    |   back-off             |    v
+ *        |    ^                        |  | ^
+ *        |    |                        |  | | interrupted
+ *        |    |                start   |  v |
  *        |    +------------------------|- (running) --------> (succeeded)
- *        |                             |    |   |
+ *        |            back-off         |    |   |
  *        |                             |    |   +-----------> (dead)
- *        v            cancel           v    v
- *      (cancelled) <-------------------+----+
+ *        v            cancel           v    v                   ^
+ *      (cancelled) <-------------------+----+     (queued) -----+ nobody knows its kind
  *
  * A task that waits for a time in the middle of its work (TASK_STEP_WAIT) stays running.
  * Threads: any; nothing here changes. */

@@ -58,7 +58,7 @@ def test_the_handler_of_the_guide_works(tree):
 
 
 def test_the_task_kind_of_the_guide_works(tree):
-    test = "build/release/unit/test_tasks"
+    test = "build/release/unit/test_task_queue"
     run(tree, "make", test, "MODE=release")
     printed = run(tree, test, CMOCKA_TEST_FILTER="words_are_counted")
     assert "[       OK ] words_are_counted" in printed

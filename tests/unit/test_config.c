@@ -113,9 +113,12 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->concurrent_requests.max_concurrency, 0);
         assert_int_equal(config->concurrent_requests.content_chars, 100);
         assert_int_equal(config->tasks.runners, 4);
-        assert_int_equal(config->tasks.queue_capacity, 20000);
-        assert_int_equal(config->tasks.keep_finished, 10000);
-        assert_int_equal(config->tasks.max_bytes, 128 << 20);
+        assert_string_equal(config->tasks.store, "sqlite:run/tasks.db");
+        assert_int_equal(config->tasks.readers, 2);
+        assert_int_equal(config->tasks.max_running, 20000);
+        assert_int_equal(config->tasks.queue_capacity, 10000000);
+        assert_int_equal(config->tasks.keep_finished, 100000);
+        assert_int_equal(config->tasks.max_interruptions, 3);
     }
 }
 
@@ -148,10 +151,13 @@ static void every_setting_is_read(void **state)
                                                             "  max_concurrency: 5\n"
                                                             "  content_chars: 0\n"
                                                             "tasks:\n"
+                                                            "  store: sqlite:/x/y.db\n"
                                                             "  runners: 1\n"
+                                                            "  readers: 3\n"
+                                                            "  max_running: 4\n"
                                                             "  queue_capacity: 2\n"
                                                             "  keep_finished: 0\n"
-                                                            "  max_bytes: 2MiB\n");
+                                                            "  max_interruptions: 0\n");
 
     (void)state;
     assert_int_equal(config->listen.kind, LISTEN_TCP);
@@ -185,7 +191,10 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config->tasks.runners, 1);
     assert_int_equal(config->tasks.queue_capacity, 2);
     assert_int_equal(config->tasks.keep_finished, 0);
-    assert_int_equal(config->tasks.max_bytes, 2 << 20);
+    assert_string_equal(config->tasks.store, "sqlite:/x/y.db");
+    assert_int_equal(config->tasks.readers, 3);
+    assert_int_equal(config->tasks.max_running, 4);
+    assert_int_equal(config->tasks.max_interruptions, 0);
 }
 
 static void localhost_is_a_numeric_address(void **state)
@@ -357,13 +366,16 @@ static void all_errors_are_reported_at_once(void **state)
         "  tiemout: 10s\n"
         "  workers: [1, {a: b}]\n"
         "  max_redirects: 51\n"
-        "tasks: 4\n",
+        "tasks: {store: run/tasks.db}\n"
+        "log: 4\n",
         "f.yaml:1:9: listen: \"nowhere\" is not an address; write unix:PATH or tcp:ADDRESS:PORT, such as "
         "tcp:127.0.0.1:9000\n"
         "f.yaml:3:3: unknown key \"tiemout\" in fetch; did you mean \"timeout\"?\n"
         "f.yaml:4:12: fetch.workers: is a list; write a single value, a whole number\n"
         "f.yaml:5:18: fetch.max_redirects: \"51\" is out of range; write a whole number (0 to 50)\n"
-        "f.yaml:6:8: tasks must be a mapping, lines of the form key: value\n");
+        "f.yaml:6:16: tasks.store: \"run/tasks.db\" is not a store; write sqlite:PATH, such as "
+        "sqlite:run/tasks.db\n"
+        "f.yaml:7:6: log must be a mapping, lines of the form key: value\n");
 }
 
 static void errors_beyond_the_cap_are_counted(void **state)
@@ -799,7 +811,7 @@ static void uncomment(char *text)
 
 static bool same_value(const struct config_row *row, const struct config *a, const struct config *b)
 {
-    if (row->type == CONFIG_TEXT)
+    if (row->type == CONFIG_TEXT || row->type == CONFIG_STORE)
         return strcmp(*(char *const *)field_of(a, row), *(char *const *)field_of(b, row)) == 0;
     return memcmp(field_of(a, row), field_of(b, row), row->size) == 0;
 }

@@ -60,6 +60,23 @@ static void later_ones_are_greater_within_a_millisecond_and_when_the_clock_goes_
     assert_in_range(stamp_of(&previous), ms + 1, ms + 10);
 }
 
+static void later_ones_are_greater_than_one_of_another_process(void **state)
+{
+    struct uuid theirs = make_at(clock_wall_ms());
+    struct uuid ours;
+
+    (void)state;
+    theirs.bytes[2] += 1; /* four hours ahead */
+    memset(theirs.bytes + 7, 0xff, 9);
+    uuid_begin_after(&theirs);
+    assert_int_equal(uuid_create(&ours), 0);
+    assert_true(compare(&ours, &theirs) > 0);
+    assert_in_range(stamp_of(&ours), stamp_of(&theirs), stamp_of(&theirs) + 1);
+    uuid_begin_after(&(struct uuid){{0}}); /* changes nothing */
+    struct uuid next = make_at(clock_wall_ms());
+    assert_true(compare(&next, &ours) > 0);
+}
+
 static void text_sorts_like_the_bytes(void **state)
 {
     char previous[UUID_TEXT_SIZE] = "";
@@ -160,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(has_version_variant_and_stamp),
         cmocka_unit_test(later_ones_are_greater_within_a_millisecond_and_when_the_clock_goes_back),
+        cmocka_unit_test(later_ones_are_greater_than_one_of_another_process),
         cmocka_unit_test(text_sorts_like_the_bytes),
         cmocka_unit_test(threads_never_get_the_same_one),
         cmocka_unit_test(formats_and_parses_the_example_of_the_rfc),

@@ -54,6 +54,7 @@ class Heddle(Program):
             "log": {"level": "info", "format": "text"},
             "fetch": {"timeout": "30s", "connect_timeout": "10s"},
             "concurrent_requests": {"urls": list(urls)},
+            "tasks": {"store": f"sqlite:{directory}/{name}.tasks.db"},
         }, settings)
         self.config_path = directory / f"{name}.yaml"
         self.config_path.write_text(to_yaml(self.config).lstrip() + "\n")

@@ -1,0 +1,66 @@
+/* committer.h - the one thread that changes what is stored, and so decides what becomes of every task.
+ *
+ * Changes are posted to it as operations.  It takes all that wait, applies them in one transaction, starts as
+ * many queued tasks as may run in the same transaction, and commits: one sync of the disk for all of them.
+ * Then, and not before, it tells the world: started tasks are handed to `started`, and each operation is told
+ * what has become of it.  While it waits for the disk the next operations gather, so the more there is to do
+ * the less each change costs, and nobody waits longer than for two commits.
+ *
+ * How to use it: task_committer_create, _start, any number of _post; _pause when no more tasks are to be
+ * started; _stop, which lets everything posted happen first; _free.
+ * Threads: post, pause and counts from any; the others from one, the owner's.
+ * Ownership: an operation is lent until its `done` is called, exactly once, on the committer's thread; it
+ * must not block.
+ * Invariants: memory says nothing that the disk does not: what is in flight becomes true by
+ * the commit. */
+#pragma once
+
+#include "base/common.h"
+#include "base/err.h"
+#include "tasks/store.h"
+#include "tasks/task.h"
+
+struct task_committer;
+
+struct task_committer_config {
+    const struct task_store_ops *store;
+    const char *where;
+    const struct task_kind *const *kinds; /* NULL behind the last */
+    size_t max_running;
+    uint64_t capacity;      /* unfinished tasks at the most */
+    uint64_t keep_finished; /* finished tasks that are kept */
+    unsigned max_interruptions;
+
+    /* Takes tasks that have been started out of the list, each with a reference.  Committer's thread; must
+     * not block. */
+    void (*started)(void *arg, struct task_list *tasks);
+    /* The store has failed.  Once at the most; committer's thread. */
+    void (*failed)(void *arg);
+    void *arg;
+};
+
+/* Operations, by what op->type points to. */
+extern const struct task_op_type task_op_submit; /* op->task is new: accept it */
+extern const struct task_op_type task_op_move; /* op->task is not what it was any more but what op->to says */
+
+/* Opens the store and makes everything runnable that ran when its last owner ended. */
+must_check int task_committer_create(const struct task_committer_config *config, struct task_committer **ret,
+                                     struct err *err);
+
+/* Once at the most. */
+must_check int task_committer_start(struct task_committer *committer, struct err *err);
+
+/* Never blocks on the disk.  Refused with -ESHUTDOWN, at once, when stopping. */
+void task_committer_post(struct task_committer *committer, struct task_op *op);
+
+/* Starts no more tasks, once it returns: waits for the transaction that is being made. */
+void task_committer_pause(struct task_committer *committer);
+
+/* How many tasks there are in each state, as of the last commit. */
+void task_committer_counts(struct task_committer *committer, struct task_counts *ret);
+
+/* Carries out what has been posted, and joins the thread. */
+void task_committer_stop(struct task_committer *committer);
+
+/* After the stop.  NULL is fine. */
+void task_committer_free(struct task_committer *committer);
