@@ -44,17 +44,24 @@ enum {
     "SELECT " SQLITE_TASK_COLUMNS ", p.json, r.json FROM task t "                                            \
     "LEFT JOIN payload p ON p.row = t.row LEFT JOIN result r ON r.row = t.row "
 
+static const char move_sql[] =
+    "UPDATE task SET state = ?4, run = ?5, attempts = ?6, interruptions = ?7, started_ms = ?8, "
+    "finished_ms = ?9, error = coalesce(?10, error) WHERE row = ?1 AND state = ?2 AND run = ?3";
+
+static const char first_queued_sql[] = WITH_DOCUMENTS "WHERE t.state = 1 ORDER BY t.row LIMIT 1";
+
+static const char next_running_sql[] =
+    "SELECT " SQLITE_TASK_COLUMNS " FROM task t WHERE t.state = 2 AND t.row > ?1 ORDER BY t.row LIMIT 1";
+
 static const char *const texts[STATEMENT_COUNT] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [INSERT_TASK] = "INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [INSERT_PAYLOAD] = "INSERT INTO payload VALUES (?1, ?2)",
     [INSERT_RESULT] = "INSERT OR REPLACE INTO result VALUES (?1, ?2)",
-    [MOVE] = ("UPDATE task SET state = ?4, run = ?5, attempts = ?6, interruptions = ?7, started_ms = ?8, "
-              "finished_ms = ?9, error = coalesce(?10, error) WHERE row = ?1 AND state = ?2 AND run = ?3"),
-    [FIRST_QUEUED] = WITH_DOCUMENTS "WHERE t.state = 1 ORDER BY t.row LIMIT 1",
-    [NEXT_RUNNING] =
-        "SELECT " SQLITE_TASK_COLUMNS " FROM task t WHERE t.state = 2 AND t.row > ?1 ORDER BY t.row LIMIT 1",
+    [MOVE] = move_sql,
+    [FIRST_QUEUED] = first_queued_sql,
+    [NEXT_RUNNING] = next_running_sql,
     [OLDEST_FINISHED] = "SELECT row, state FROM task WHERE state >= 3 ORDER BY finished_ms, row LIMIT 1",
     [DELETE_TASK] = "DELETE FROM task WHERE row = ?1",
     [DELETE_PAYLOAD] = "DELETE FROM payload WHERE row = ?1",
