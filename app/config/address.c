@@ -132,7 +132,7 @@ int config_check_allowed_host(const char *text, struct err *err)
     const char *host = text + (is_wildcard ? 2 : 0);
     const char *wrong = wrong_with_host(host);
 
-    if (!wrong && is_wildcard && config_numeric_host(host, strcspn(host, ":"), numeric))
+    if (!wrong && is_wildcard && (*host == '[' || config_numeric_host(host, strcspn(host, ":"), numeric)))
         wrong = "has *. before an address";
     if (strstr(text, "://") || strchr(text, '/'))
         wrong = "is a URL";

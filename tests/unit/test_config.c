@@ -62,16 +62,6 @@ static void expect_urls_error(const char *url, const char *expected)
     expect_errors(text, line);
 }
 
-static const struct config_row *row_of(const char *key)
-{
-    for (size_t i = 0; i < config_settings.row_count; i++) {
-        if (strcmp(config_settings.rows[i].key, key) == 0)
-            return &config_settings.rows[i];
-    }
-    fail_msg("no row %s", key);
-    return NULL;
-}
-
 static const void *field_of(const void *object, const struct config_row *row)
 {
     return (const char *)object + row->offset;
@@ -1052,7 +1042,7 @@ static void entries_have_the_errors_of_other_settings(void **state)
         {"queues: {" X32 X32 "4: {}}\n",
          "f.yaml:1:10: queues: \"" X32 X32 "4\" is not a name; write 1 to 64 letters, digits, - and _\n"},
         {"queues: {" X32 X32 ": {concurrency: x}}\n",
-         "f.yaml:1:91: queues." X32 X32
+         "f.yaml:1:90: queues." X32 X32
          ".concurrency: \"x\" is not a whole number; write a whole number (0 to 1000000)\n"},
         {"queues: {? [a] : {weight: 0}, q: {weight: 1001}}\n",
          "f.yaml:1:12: a key must be a word\n"
@@ -1273,9 +1263,10 @@ static void texts_of_schedules_are_checked(void **state)
     };
     static const struct text_case payloads[] = {
         {"{\"a\": [1, {\"b\": null}]}", NULL},
-        {"[]", "is not a JSON object: the body must be a JSON object"},
+        {"[]",
+         "is not a JSON object: line 1, column 1 (byte 0): a JSON object is expected, it begins with '{'"},
         {"{\"a\": 1", "is not a JSON object: line 1, column 8 (byte 7): '}' expected near end of file"},
-        {"", "is not a JSON object: the body is empty"},
+        {"", "is not a JSON object: line 1, column 1 (byte 0): a JSON object is expected, there is nothing"},
     };
 
     (void)state;
