@@ -2,20 +2,34 @@
 
 #include <assert.h>
 #include <libfyaml.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* From YAML to fields.
  *
  * libfyaml reads, because it gives the line and column of every event; libcyaml, which maps YAML to structs
  * by itself, stops at the first error and knows no nearest key.  We take its events and not its document
- * tree: a file has two levels that mean something, everything else is counted off by skip() without
+ * tree: a file has three levels that mean something, everything else is counted off by skip() without
  * recursion, so depth costs nothing; aliases are refused, so they expand to nothing; and a duplicate key is
  * ours to report with both places.  What is wrong in a value is noted and reading goes on; only broken YAML
  * ends it.
  *
  * An event without a place of its own (a value that is not there) has that of the event before it, its key.
  */
+
+/* A struct that is being filled: the configuration, or an entry of a map.  They are kept to the end, for what
+ * contradicts itself is seen when all has been read. */
+struct object {
+    struct object *next;
+    const struct config_map *map; /* NULL: the configuration */
+    const struct config_table *table;
+    void *fields;
+    char name[CONFIG_KEY_MAX_BYTES]; /* what stands before a key: "queues.mail", "" for the configuration */
+    struct config_position at;
+    struct config_position seen[]; /* of the rows and then of the sections; line 0: not in the file */
+};
 
 struct reader {
     const char *name;
@@ -26,8 +40,10 @@ struct reader {
     struct config_position at; /* of the current event */
     struct config *config;
     struct config_errors *errors;
-    struct config_position seen_rows[CONFIG_ROW_COUNT];
-    struct config_position seen_sections[CONFIG_SECTION_COUNT];
+    struct object *first; /* the configuration, then the entries in the order of the file */
+    struct object *last;
+    struct object *object;            /* the one that is being read */
+    char label[CONFIG_KEY_MAX_BYTES]; /* of the value that is being read: "fetch.timeout" */
 };
 
 #define error(reader, ...) config_error((reader)->errors, (reader)->name, (reader)->at, __VA_ARGS__)
@@ -116,36 +132,111 @@ static bool check_plain_node(struct reader *reader, const char *key)
     return !what;
 }
 
-/* The current scalar goes through substitution into the row's field. */
-static void read_scalar(struct reader *reader, const struct config_row *row)
+/* Objects */
+
+static struct object *add_object(struct reader *reader, const struct config_map *map,
+                                 const struct config_table *table, void *fields)
+{
+    size_t seen = table->row_count + table->section_count;
+    struct object *object = calloc(1, sizeof(*object) + seen * sizeof(object->seen[0]));
+
+    if (!object) {
+        error(reader, "out of memory");
+        return NULL;
+    }
+    object->map = map;
+    object->table = table;
+    object->fields = fields;
+    object->at = reader->at;
+    *(reader->last ? &reader->last->next : &reader->first) = object;
+    reader->last = object;
+    reader->object = object;
+    return object;
+}
+
+static size_t find_row(const struct config_table *table, const char *key)
+{
+    size_t i = 0;
+
+    while (i < table->row_count && strcmp(table->rows[i].key, key) != 0)
+        i++;
+    return i;
+}
+
+static size_t find_section(const struct config_table *table, const char *key)
+{
+    size_t i = 0;
+
+    while (i < table->section_count && strcmp(table->sections[i].key, key) != 0)
+        i++;
+    return i;
+}
+
+/* What a key of the object is called in the file as a whole: "queues.mail.weight". */
+static const char *full_name(const struct object *object, const char *key,
+                             char ret_name[CONFIG_KEY_MAX_BYTES])
+{
+    const char *dot = *object->name && *key ? "." : "";
+    int size = snprintf(ret_name, CONFIG_KEY_MAX_BYTES, "%s%s%s", object->name, dot, key);
+
+    assert(size >= 0 &&
+           size < CONFIG_KEY_MAX_BYTES); /* two words of at most 64 bytes, and a section or map */
+    (void)size;
+    return ret_name;
+}
+
+/* Values */
+
+/* What is wrong in the text of a secret is told without the text. */
+static int hide(const struct config_row *row, int r, struct err *err)
+{
+    if (!row->is_secret || r != -EINVAL)
+        return r;
+    return err_set(err, r, "is not one line of text in which ${ begins ${NAME} or ${NAME:-default}");
+}
+
+/* The current scalar, with its variables replaced, ends up in `value` with a NUL. */
+static int substitute(const struct reader *reader, const struct config_row *row, struct buf *value,
+                      struct err *err)
 {
     size_t size;
-    struct err err = {0};
     const char *raw = scalar_text(reader, &size);
-    cleanup(buf_done) struct buf value = BUF_INIT(CONFIG_VALUE_MAX_BYTES);
-    int r = config_substitute(raw, size, &value, &err);
+    int r = config_substitute(raw, size, value, err);
 
     if (r == 0)
-        r = config_check_value(value.data, value.size, &err);
-    buf_append(&value, "", 1);
-    if (r == 0 && value.failed)
-        r = err_set(&err, -1, "is longer than 64KiB");
+        r = config_check_value(value->data, value->size, err);
+    buf_append(value, "", 1);
+    if (r == 0 && value->failed)
+        r = err_set(err, -ERANGE, "is longer than 64KiB");
+    return hide(row, r, err);
+}
+
+static void read_scalar(struct reader *reader, const struct config_row *row)
+{
+    struct err err = {0};
+    cleanup(buf_done) struct buf value = BUF_INIT(CONFIG_VALUE_MAX_BYTES);
+    int r = substitute(reader, row, &value, &err);
+
     if (r == 0)
-        r = config_value_set(row, value.data, reader->config, &err);
+        r = config_value_set(row, value.data, reader->object->fields, &err);
     if (r < 0)
-        error(reader, "%s: %s", row->key, err.text);
+        error(reader, "%s: %s", reader->label, err.text);
 }
 
 static void read_single(struct reader *reader, const struct config_row *row)
 {
+    const char *type = config_row_type_name(row);
+
     if (current(reader) != FYET_SCALAR)
-        error(reader, "%s: is a %s; write a single value, %s", row->key,
-              current(reader) == FYET_SEQUENCE_START ? "list" : "mapping", config_row_type_name(row));
-    else if (is_null(reader))
-        error(reader, "%s: has no value; write %s, or take the key out for the default (%s)", row->key,
-              config_row_type_name(row), *row->default_text ? row->default_text : "\"\"");
-    else
+        error(reader, "%s: is a %s; write a single value, %s", reader->label,
+              current(reader) == FYET_SEQUENCE_START ? "list" : "mapping", type);
+    else if (!is_null(reader))
         read_scalar(reader, row);
+    else if (row->default_text)
+        error(reader, "%s: has no value; write %s, or take the key out for the default (%s)", reader->label,
+              type, *row->default_text ? row->default_text : "\"\"");
+    else
+        error(reader, "%s: has no value; write %s", reader->label, type);
 }
 
 /* From the start of a sequence to its end. */
@@ -155,11 +246,11 @@ static void read_items(struct reader *reader, const struct config_row *row)
 
     for (size_t number = 1; type != FYET_SEQUENCE_END && type != FYET_NONE; type = next(reader), number++) {
         if (number == row->max + 1)
-            error(reader, "%s: has more than %zu items", row->key, (size_t)row->max);
-        if (number > row->max || !check_plain_node(reader, row->key)) {
+            error(reader, "%s: has more than %zu items", reader->label, (size_t)row->max);
+        if (number > row->max || !check_plain_node(reader, reader->label)) {
             skip(reader);
         } else if (type != FYET_SCALAR || is_null(reader)) {
-            error(reader, "%s: item %zu is %s; write one value after each dash", row->key, number,
+            error(reader, "%s: item %zu is %s; write one value after each dash", reader->label, number,
                   type == FYET_SCALAR ? "empty" : "a list or a mapping");
             skip(reader);
         } else {
@@ -168,55 +259,57 @@ static void read_items(struct reader *reader, const struct config_row *row)
     }
 }
 
-static void read_value(struct reader *reader, const struct config_row *row)
+static void read_list(struct reader *reader, const struct config_row *row)
 {
-    bool is_list = row->type == CONFIG_URLS;
+    size_t errors = reader->errors->count;
+    struct config_position at = reader->at;
+    struct err err = {0};
 
-    if (!check_plain_node(reader, row->key)) {
-        skip(reader);
-    } else if (!is_list) {
-        read_single(reader, row);
-        skip(reader);
-    } else if (current(reader) == FYET_SEQUENCE_START) {
+    if (current(reader) == FYET_SEQUENCE_START) {
         read_items(reader, row);
     } else if (!is_null(reader)) {
-        error(reader, "%s: is not a list; write %s, each on a line of its own after a dash", row->key,
+        error(reader, "%s: is not a list; write %s, each on a line of its own after a dash", reader->label,
               config_row_type_name(row));
+        skip(reader);
+    }
+    if (reader->is_broken || reader->errors->count > errors)
+        return;
+    if (config_value_check_count(row, reader->object->fields, &err) < 0)
+        config_error(reader->errors, reader->name, at, "%s: %s", reader->label, err.text);
+}
+
+static void read_map(struct reader *reader, const struct config_row *row);
+
+static void read_value(struct reader *reader, const struct config_row *row)
+{
+    full_name(reader->object, row->key, reader->label);
+    if (!check_plain_node(reader, reader->label)) {
+        skip(reader);
+    } else if (row->type == CONFIG_MAP) {
+        read_map(reader, row);
+    } else if (config_row_is_list(row)) {
+        read_list(reader, row);
+    } else {
+        read_single(reader, row);
         skip(reader);
     }
 }
 
-static size_t find_row(const char *key)
-{
-    size_t i = 0;
-
-    while (i < CONFIG_ROW_COUNT && strcmp(config_rows[i].key, key) != 0)
-        i++;
-    return i;
-}
-
-static size_t find_section(const char *key)
-{
-    size_t i = 0;
-
-    while (i < CONFIG_SECTION_COUNT && strcmp(config_sections[i].key, key) != 0)
-        i++;
-    return i;
-}
-
-static void read_section(struct reader *reader, const char *section);
+/* Keys */
 
 static void report_unknown(struct reader *reader, const char *section, const char *name)
 {
     char quoted[PARSE_QUOTED_SIZE];
     char near[CONFIG_KEY_MAX_BYTES];
-    const char *in = *section ? " in " : "";
+    char place[CONFIG_KEY_MAX_BYTES];
+    const struct config_table *table = reader->object->table;
+    const char *in = *full_name(reader->object, section, place) ? " in " : "";
 
     parse_quote(name, strlen(name), quoted);
-    if (reader->errors->count < CONFIG_ERRORS_MAX && config_suggest(section, name, near))
-        error(reader, "unknown key %s%s%s; did you mean \"%s\"?", quoted, in, section, near);
+    if (reader->errors->count < CONFIG_ERRORS_MAX && config_suggest(table, section, name, near))
+        error(reader, "unknown key %s%s%s; did you mean \"%s\"?", quoted, in, place, near);
     else
-        error(reader, "unknown key %s%s%s", quoted, in, section);
+        error(reader, "unknown key %s%s%s", quoted, in, place);
 }
 
 /* The current event is a key.  Gives its full name, such as "fetch.timeout"; false, with an error, when it
@@ -225,8 +318,9 @@ static bool read_key(struct reader *reader, const char *section, char ret_key[CO
 {
     const char *dot = *section ? "." : "";
     size_t size;
+    char place[CONFIG_KEY_MAX_BYTES];
 
-    if (!check_plain_node(reader, section))
+    if (!check_plain_node(reader, full_name(reader->object, section, place)))
         return false;
     if (current(reader) != FYET_SCALAR) {
         error(reader, "a key must be a word");
@@ -243,29 +337,40 @@ static bool read_key(struct reader *reader, const char *section, char ret_key[CO
     return true;
 }
 
-/* Where the key was met before, to be set at the first time; NULL for an unknown key. */
-static struct config_position *seen_of(struct reader *reader, size_t row, size_t sub)
+static void report_duplicate(struct reader *reader, const char *name, struct config_position first)
 {
-    if (row < CONFIG_ROW_COUNT)
-        return &reader->seen_rows[row];
-    return sub < CONFIG_SECTION_COUNT ? &reader->seen_sections[sub] : NULL;
+    error(reader, "duplicate key \"%s\"; it is already on line %u, column %u", name, first.line,
+          first.column);
 }
+
+/* Where the key was met before, to be set at the first time; NULL for an unknown key. */
+static struct config_position *seen_of(struct object *object, size_t row, size_t sub)
+{
+    const struct config_table *table = object->table;
+
+    if (row < table->row_count)
+        return &object->seen[row];
+    return sub < table->section_count ? &object->seen[table->row_count + sub] : NULL;
+}
+
+static void read_section(struct reader *reader, const char *section);
 
 /* A key and its value; the current event is the key, at the end it is the last one of the value. */
 static void read_pair(struct reader *reader, const char *section)
 {
     char key[CONFIG_KEY_MAX_BYTES] = "";
+    char name[CONFIG_KEY_MAX_BYTES];
     bool is_key = read_key(reader, section, key);
-    size_t row = find_row(key);
-    size_t sub = find_section(key);
-    struct config_position *seen = is_key ? seen_of(reader, row, sub) : NULL;
+    const struct config_table *table = reader->object->table;
+    size_t row = find_row(table, key);
+    size_t sub = find_section(table, key);
+    struct config_position *seen = is_key ? seen_of(reader->object, row, sub) : NULL;
     bool is_new = seen && seen->line == 0;
 
     if (is_new)
         *seen = reader->at;
     else if (seen)
-        error(reader, "duplicate key \"%s\"; it is already on line %u, column %u", key, seen->line,
-              seen->column);
+        report_duplicate(reader, full_name(reader->object, key, name), *seen);
     else if (is_key)
         report_unknown(reader, section, *section ? key + strlen(section) + 1 : key);
     skip(reader);
@@ -273,22 +378,25 @@ static void read_pair(struct reader *reader, const char *section)
         return;
     if (!is_new)
         skip(reader);
-    else if (row < CONFIG_ROW_COUNT)
-        read_value(reader, &config_rows[row]);
+    else if (row < table->row_count)
+        read_value(reader, &table->rows[row]);
     else
-        read_section(reader, config_sections[sub].key);
+        read_section(reader, table->sections[sub].key);
 }
 
-/* The current event begins the value of a section, or of the whole file. */
+/* The current event begins the value of a section, of an entry, or of the whole file. */
 static void read_section(struct reader *reader, const char *section)
 {
+    char place[CONFIG_KEY_MAX_BYTES];
+
+    full_name(reader->object, section, place);
     if (current(reader) == FYET_NONE || is_null(reader))
         return;
-    if (!check_plain_node(reader, section)) {
+    if (!check_plain_node(reader, place)) {
         skip(reader);
     } else if (current(reader) != FYET_MAPPING_START) {
         error(reader, "%s must be a mapping, lines of the form key: value",
-              *section ? section : "a configuration");
+              *place ? place : "a configuration");
         skip(reader);
     } else {
         enum fy_event_type type;
@@ -297,18 +405,122 @@ static void read_section(struct reader *reader, const char *section)
     }
 }
 
-/* Above max_in_flight somebody must still be able to connect, or nobody is told that there are too many. */
-static void check_together(struct reader *reader)
-{
-    const struct config *config = reader->config;
+/* Maps */
 
-    if (config->max_in_flight < config->max_connections)
+static const struct object *find_entry(const struct reader *reader, const char *name)
+{
+    const struct object *object = reader->first;
+
+    while (object && strcmp(object->name, name) != 0)
+        object = object->next;
+    return object;
+}
+
+/* The current event is an entry's key.  Gives what is in front of the keys below it: "queues.mail". */
+static bool read_entry_name(struct reader *reader, const char *map, char ret_name[CONFIG_KEY_MAX_BYTES])
+{
+    char quoted[PARSE_QUOTED_SIZE];
+    size_t size;
+
+    if (!check_plain_node(reader, map))
+        return false;
+    if (current(reader) != FYET_SCALAR) {
+        error(reader, "a key must be a word");
+        return false;
+    }
+    const char *name = scalar_text(reader, &size);
+    snprintf(ret_name, CONFIG_KEY_MAX_BYTES, "%s.%.*s", map, (int)MIN(size, CONFIG_NAME_MAX_BYTES + 1), name);
+    const char *copy = ret_name + strlen(map) + 1;
+    if (strlen(copy) != size || config_check_name(copy, NULL) < 0) {
+        error(reader, "%s: %s is not a name; write 1 to 64 letters, digits, - and _", map,
+              parse_quote(name, size, quoted));
+        return false;
+    }
+    const struct object *other = find_entry(reader, ret_name);
+    if (other)
+        report_duplicate(reader, ret_name, other->at);
+    return !other;
+}
+
+/* What has no default must be there. */
+static void check_required(struct reader *reader, const struct object *object)
+{
+    for (size_t i = 0; i < object->table->row_count; i++) {
+        if (!object->table->rows[i].default_text && object->seen[i].line == 0)
+            config_error(reader->errors, reader->name, object->at, "%s: %s is missing", object->name,
+                         object->table->rows[i].key);
+    }
+}
+
+/* The current event is the key of an entry `name`, at the end it is the last one of the value. */
+static void read_entry(struct reader *reader, const struct config_row *row, const char *name)
+{
+    const struct config_map *map = row->map;
+    struct object *object = NULL;
+    struct err err = {0};
+    void *fields;
+
+    if (config_map_add(row, reader->config, strchr(name, '.') + 1, &fields, &err) < 0)
+        error(reader, "%s: %s", row->key, err.text);
+    else
+        object = add_object(reader, map, &map->table, fields);
+    if (object)
+        snprintf(object->name, sizeof(object->name), "%s", name);
+    skip(reader);
+    if (next(reader) == FYET_NONE || !object) {
+        skip(reader);
         return;
-    reader->at = reader->seen_rows[find_row("max_in_flight")];
-    error(reader,
-          "max_in_flight: %u is not less than max_connections, %u: without a connection above it "
-          "nobody can be told that there are too many requests",
-          config->max_in_flight, config->max_connections);
+    }
+    read_section(reader, "");
+    if (!reader->is_broken)
+        check_required(reader, object);
+    reader->object = reader->first;
+}
+
+/* The current event begins the value of a map: entries by their names. */
+static void read_map(struct reader *reader, const struct config_row *row)
+{
+    enum fy_event_type type;
+    char name[CONFIG_KEY_MAX_BYTES];
+
+    if (is_null(reader))
+        return;
+    if (current(reader) != FYET_MAPPING_START) {
+        error(reader, "%s must be a mapping, the name of %s and its settings below it", row->key,
+              row->map->entry);
+        skip(reader);
+        return;
+    }
+    for (size_t number = 1; (type = next(reader)) != FYET_MAPPING_END && type != FYET_NONE; number++) {
+        if (number == row->max + 1)
+            error(reader, "%s: has more than %zu entries", row->key, (size_t)row->max);
+        if (number <= row->max && read_entry_name(reader, row->key, name)) {
+            read_entry(reader, row, name);
+        } else {
+            skip(reader);
+            next(reader);
+            skip(reader);
+        }
+    }
+}
+
+/* The whole */
+
+static void check_together(struct reader *reader, const struct object *object)
+{
+    const struct config_table *table = object->table;
+    char name[CONFIG_KEY_MAX_BYTES];
+
+    for (size_t i = 0; i < table->check_count; i++) {
+        const char *key = NULL;
+        struct err err = {0};
+        if (table->checks[i](reader->config, object->fields, &key, &err) == 0)
+            continue;
+        size_t row = find_row(table, key);
+        assert(row < table->row_count);
+        reader->at = object->seen[row].line > 0 ? object->seen[row] : object->at;
+        error(reader, "%s: %s", full_name(object, key, name), err.text);
+    }
 }
 
 static void read_stream(struct reader *reader)
@@ -363,6 +575,11 @@ static void stop(struct reader *reader)
         fy_parser_destroy(reader->parser);
     if (reader->diag)
         fy_diag_destroy(reader->diag);
+    while (reader->first) {
+        struct object *object = reader->first;
+        reader->first = object->next;
+        free(object);
+    }
 }
 
 void config_read(const char *name, const char *text, size_t size, struct config *config,
@@ -372,14 +589,14 @@ void config_read(const char *name, const char *text, size_t size, struct config 
 
     if (size == 0)
         return;
-    if (start(&reader, text, size)) {
+    if (!start(&reader, text, size)) {
+        error(&reader, "out of memory");
+    } else if (add_object(&reader, NULL, &config_settings, config)) {
         read_stream(&reader);
         if (reader.is_broken)
             report_broken(&reader);
-        else
-            check_together(&reader);
-    } else {
-        error(&reader, "out of memory");
+        for (const struct object *object = reader.first; object && !reader.is_broken; object = object->next)
+            check_together(&reader, object);
     }
     stop(&reader);
 }
