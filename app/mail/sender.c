@@ -164,6 +164,7 @@ static bool set_options(struct mail_sender *sender)
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, sender->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
+    curl_easy_setopt(easy, CURLOPT_SASL_IR, 1L); /* a round trip less */
     curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(easy, CURLOPT_READDATA, sender);
