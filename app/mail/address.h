@@ -1,8 +1,8 @@
 /* address.h - who a message is from and to: `a@b` or `Name <a@b>`, read strictly.
  *
- * The grammar is the part of RFC 5322 that people write: a dot-atom, @, a host name; a name before it is plain
- * words or one quoted string.  Comments, groups, source routes, quoted local parts and address literals are
- * refused, and so is a list in one text: what is meant as two addresses never becomes a name and one.
+ * The grammar is the part of RFC 5322 that people write: a dot-atom, @, a host name; a name before it is
+ * plain words or one quoted string.  Comments, groups, source routes, quoted local parts and address literals
+ * are refused, and so is a list in one text: what is meant as two addresses never becomes a name and one.
  * Ownership: nothing is kept.  Threads: any.
  * Invariants: neither text has a control character in it, so neither can end a line of a header or a command;
  * the mailbox is ASCII, the name valid UTF-8. */

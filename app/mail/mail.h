@@ -62,11 +62,11 @@ must_check int mailer_create(const struct config *config, struct mailer **ret_ma
 
 must_check int mailer_start(struct mailer *mailer, struct err *err);
 
-/* `mail->state` must be MAIL_IDLE (0) before the first submit; the same mail may be given again after `done`. */
+/* `mail->state` must be MAIL_IDLE (0) before the first submit; the mail may be given again after `done`. */
 void mailer_submit(struct mailer *mailer, struct mail *mail);
 
-/* `done` follows within milliseconds, in another thread; nothing when it has been called already.  The message
- * may have been taken by the server all the same, when its answer had not come. */
+/* `done` follows within milliseconds, in another thread; nothing when it has been called already.  The
+ * server may have taken the message all the same, when its answer had not come. */
 void mailer_cancel(struct mailer *mailer, struct mail *mail);
 
 /* Ends all mails as cancelled and joins the threads. */

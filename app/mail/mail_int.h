@@ -38,6 +38,7 @@ struct mail_sender {
 };
 
 TAILQ_HEAD(mail_list, mail);
+SLIST_HEAD(mail_sender_list, mail_sender);
 
 struct mailer {
     /* set before threads start, then read-only: */
@@ -53,7 +54,7 @@ struct mailer {
     /* guarded by lock: */
     struct mail_list waiting; /* for a sender */
     struct mail_list ending;  /* cancelled before it was their turn */
-    SLIST_HEAD(, mail_sender) idle;
+    struct mail_sender_list idle;
     bool is_stopping;
     bool is_asking;       /* `query` is the resolver's */
     uint64_t resolved_ns; /* when it last answered; 0: never */

@@ -162,6 +162,14 @@ static bool is_line_end(char c)
     return c == '\r' || c == '\n' || c == '\0';
 }
 
+/* A blank at the end of a line does not: it might be lost on the way. */
+static bool stands_for_itself(const char *text)
+{
+    if (*text == ' ' || *text == '\t')
+        return !is_line_end(text[1]);
+    return *text > ' ' && *text <= '~' && *text != '=';
+}
+
 /* Lines end with CR LF, CR or LF in `text`, and with CR LF in what is written.  Returns whether that ends
  * within a line. */
 static bool write_quoted_printable(struct buf *out, const char *text)
@@ -173,9 +181,7 @@ static bool write_quoted_printable(struct buf *out, const char *text)
             buf_append_str(out, "\r\n");
             quoter.column = 0;
             text += text[0] == '\r' && text[1] == '\n';
-        } else if ((*text == ' ' || *text == '\t') && !is_line_end(text[1])) {
-            put(&quoter, text, 1);
-        } else if (*text > ' ' && *text <= '~' && *text != '=') {
+        } else if (stands_for_itself(text)) {
             put(&quoter, text, 1);
         } else {
             put_escaped(&quoter, (unsigned char)*text);

@@ -1,8 +1,8 @@
 /* Kind `email`: hands a message to the mail server.
  *
- * All recipients or none: when the server refuses one, nothing is sent, and the task is tried again (4yz) or is
- * dead (5yz).  The Message-ID is made of the task's id, so that what is sent twice, because the answer to the
- * first time was lost, is known as one message. */
+ * All recipients or none: when the server refuses one, nothing is sent, and the task is tried again (4yz) or
+ * is dead (5yz).  The Message-ID is made of the task's id, so that what is sent twice, because the answer to
+ * the first time was lost, is known as one message. */
 #include "tasks/kind.h"
 
 #include <errno.h>
@@ -208,13 +208,13 @@ static int check(json_t *payload, const struct task_services *services, struct t
     const struct config *config = services->config;
 
     if (config->mail.server[0] == '\0')
-        return task_problem_set(ret, TASK_PROBLEM_INVALID, "kind", "no mail server is configured");
+        return task_problem_set(ret, TASK_PROBLEM_INVALID, "to", "no mail server is configured");
     int rc = find_missing(payload, config, ret);
     if (rc < 0)
         return rc;
     struct envelope *envelope = calloc(1, sizeof(*envelope));
     if (!envelope)
-        return task_problem_set(ret, TASK_PROBLEM_INVALID, "kind", "out of memory");
+        return task_problem_set(ret, TASK_PROBLEM_INVALID, "to", "out of memory");
     rc = read_envelope(envelope, payload, config, ret);
     if (rc == 0)
         rc = check_size(envelope, config->mail.max_message_bytes, ret);
