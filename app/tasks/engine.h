@@ -69,6 +69,9 @@ struct task_submission {
     int rc;
     bool is_existing; /* `task` is one that was there before */
     struct task_status status;
+
+    /* The engine's: */
+    struct task *existing;
 };
 
 /* Tasks to be accepted together, in one commit. */
