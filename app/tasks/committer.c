@@ -234,7 +234,7 @@ static void publish(struct task_committer *committer)
     tell_stopping(ledger);
     if (ledger->event_count > 0)
         committer->config.happened(committer->config.arg, ledger->events, ledger->event_count);
-    metric_add(&tasks_metrics[TASK_METRIC_COMMIT_CHANGES], 0, 0, (int64_t)ledger->event_count);
+    metric_add(&tasks_metrics[TASK_METRIC_EVENTS], 0, 0, (int64_t)ledger->event_count);
 }
 
 /* Those that are to be tried again go back to where they came from. */

@@ -18,6 +18,7 @@
 #include "tasks/event.h"
 #include "tasks/kind.h"
 #include "tasks/op.h"
+#include "tasks/readers.h"
 #include "tasks/state.h"
 #include "tasks/store.h"
 #include "tasks/task.h"
@@ -197,7 +198,8 @@ struct task_query {
     size_t running_count;
 
     /* The engine's: */
-    TAILQ_ENTRY(task_query) in_list;
+    struct task_engine *engine;
+    struct task_question question;
 };
 
 #define TASK_POSITION_MAX 100000

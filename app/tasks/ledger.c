@@ -199,7 +199,9 @@ int ledger_finish(struct ledger *ledger, struct task *task, enum task_state stat
     int rc = ledger_move(ledger, task, &to, result, error, err);
     if (rc != 0 || !task->spec.callback)
         return rc;
-    rc = task_callback_create(task, result, error, ledger->config.kinds, ledger->config.config, &callback, err);
+    rc = task_callback_create(task, result, error, &ledger->config, &callback, err);
+    if (callback)
+        callback->status.queue = (task_queue_id)MAX(task_queues_find(&ledger->queues, "default"), 0);
     if (rc == 0 && callback)
         rc = ledger_insert(ledger, callback, err);
     task_unref(callback);
@@ -382,6 +384,7 @@ static int load(struct ledger *ledger, struct err *err)
 int ledger_open(struct ledger *ledger, const struct ledger_config *config, struct err *err)
 {
     *ledger = (struct ledger){.config = *config, .ops = config->ops};
+    ledger->number = clock_wall_ms() << 20; /* greater than those of earlier processes */
     TAILQ_INIT(&ledger->starting);
     TAILQ_INIT(&ledger->stopping);
     TAILQ_INIT(&ledger->touched);

@@ -112,6 +112,7 @@ struct task_outcome {
     uint64_t retry_after_ms; /* failed: not before; 0: as the back-off says */
 };
 
+struct task_engine;
 struct task_pool;
 struct task_thread;
 
@@ -152,6 +153,7 @@ struct task {
     _Atomic uint64_t progress_at_ns; /* when progress was last told */
 
     /* On its way to the committer: */
+    struct task_engine *engine;
     struct task_op end_op;
     struct task_outcome outcome;
     struct task_op progress_op;
