@@ -11,7 +11,8 @@
  * range, and `/n` behind it or behind a range takes every n-th value: 8-18/2.  When both day and weekday are
  * restricted, a day needs to be only one of them; a field that begins with `*` counts as not restricted, also
  * with a step.
- * @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually stand for what they do in Vixie cron. */
+ * @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually stand for what they do in Vixie
+ * cron. */
 #pragma once
 
 #include "base/common.h"

@@ -3,7 +3,8 @@
  * How to use it: cron_zone_load once by name, cron_zone_span as often as needed, cron_zone_free.
  * The C library knows one time zone at a time, the process's; this reads the same files for any number.
  * Threads: any; a zone does not change once it is there.  Ownership: a zone is the caller's.
- * Invariants: spans follow each other without a gap, and the offset of one is `offset_before_s` of the next. */
+ * Invariants: spans follow each other without a gap, and the offset of one is `offset_before_s` of the
+ * next. */
 #pragma once
 
 #include "base/common.h"
@@ -15,7 +16,8 @@ struct cron_zone;
 
 /* Reads the zone `name`, such as Europe/Berlin, from /usr/share/zoneinfo (RFC 8536); `UTC` needs no file.
  * Returns 0, or -EINVAL for what is no name of a zone, -ENOENT for one that is not there, -EBADMSG for a file
- * that is damaged or counts leap seconds, -ENOMEM, or what else opening and reading it gives; all with a text. */
+ * that is damaged or counts leap seconds, -ENOMEM, or what else opening and reading it gives; all with a
+ * text. */
 must_check int cron_zone_load(const char *name, struct cron_zone **ret, struct err *err);
 
 /* The same from the bytes of such a file; -EBADMSG or -ENOMEM. */

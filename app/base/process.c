@@ -9,12 +9,12 @@
 
 #include "base/clock.h"
 
-/* One loop around poll: our ends of the four pipes, a descriptor that says that the program has ended, one that
- * says that it shall.  No signal handler is involved.
+/* One loop around poll: our ends of the four pipes, a descriptor that says that the program has ended, one
+ * that says that it shall.  No signal handler is involved.
  *
- * The end of the program is what counts, and not the end of its output: descendants may hold the pipes open for
- * ever.  They are killed while the dead leader is not reaped, so that its number, which is that of the group,
- * cannot belong to others yet. */
+ * The end of the program is what counts, and not the end of its output: descendants may hold the pipes open
+ * for ever.  They are killed while the dead leader is not reaped, so that its number, which is that of the
+ * group, cannot belong to others yet. */
 
 #define CHUNK_SIZE    16384
 #define LINE_MAX_SIZE 32 /* of a line of progress */

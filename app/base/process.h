@@ -5,10 +5,11 @@
  * SIGPIPE must be ignored or blocked in the calling thread, SIGCHLD must not be ignored in the process.
  * Ownership: options are lent for the call; the result is the caller's.
  *
- * The program has a session and process group of its own.  When it has ended, of itself or not, the rest of its
- * group is killed, and what still lies in the pipes is read; nobody waits for descendants that hold them open.
- * A descendant that leaves the group (setsid) escapes.  When this process is killed the program is killed by the
- * kernel, but not its descendants, which find their pipes closed; nor a program that changes its user (setuid). */
+ * The program has a session and process group of its own.  When it has ended, of itself or not, the rest of
+ * its group is killed, and what still lies in the pipes is read; nobody waits for descendants that hold
+ * them open.  A descendant that leaves the group (setsid) escapes.  When this process is killed the program
+ * is killed by the kernel, but not its descendants, which find their pipes closed; nor a program that
+ * changes its user (setuid). */
 #pragma once
 
 #include "base/buf.h"
@@ -31,8 +32,8 @@ struct process_options {
     int wake_fd;             /* the program is stopped when this is readable, which it stays; -1 for none */
     /* To stop is to send SIGTERM to the group and, so much later, SIGKILL; 0 for PROCESS_KILL_AFTER_MS. */
     uint64_t kill_after_ms;
-    /* Called, in the calling thread, for a line `progress 0.4` (0 to 1) on descriptor 3; of several lines that
-     * come together only for the last.  May be NULL. */
+    /* Called, in the calling thread, for a line `progress 0.4` (0 to 1) on descriptor 3; of several lines
+     * that come together only for the last.  May be NULL. */
     process_progress_fn progress;
     void *progress_arg;
 };

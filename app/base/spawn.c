@@ -13,17 +13,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* fork would copy the page tables of a process that may be large, and posix_spawn can set no limits, no signal
- * for the death of the parent, and gives no pidfd.  So this is what posix_spawn does inside: the child borrows
- * our memory, on a stack of its own, and the calling thread stands still until it has called exec or ended.
- * Other threads go on.  Therefore the child only makes system calls, without the C library, whose locks may be
- * held and whose wrappers the sanitizers replace; all that needs memory or thought is prepared before; and no
- * signal is let through until it has no handler of ours any more. */
+/* fork would copy the page tables of a process that may be large, and posix_spawn can set no limits, no
+ * signal for the death of the parent, and gives no pidfd.  So this is what posix_spawn does inside: the
+ * child borrows our memory, on a stack of its own, and the calling thread stands still until it has called
+ * exec or ended.  Other threads go on.  Therefore the child only makes system calls, without the C library,
+ * whose locks may be held and whose wrappers the sanitizers replace; all that needs memory or thought is
+ * prepared before; and no signal is let through until it has no handler of ours any more. */
 
 #define CHILD_STACK_SIZE 16384
 #define FIRST_OTHER_FD   SPAWN_PIPE_COUNT
 #define SIGNAL_COUNT     64 /* of the kernel; a set of them has 8 bytes */
 #define SIGNAL_SET_SIZE  8
+
+/* clone by the C library's other name: ThreadSanitizer replaces the first one, for children with a memory of
+ * their own, and would take ours for that. */
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
 /* Functions that run in the child. */
 #define in_child __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize("undefined")))
@@ -187,8 +191,8 @@ static int start(struct child *child, struct spawn *spawn)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    spawn->pid = clone(child_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
-                       child, &spawn->pidfd);
+    spawn->pid = __clone(child_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+                         child, &spawn->pidfd);
     int errnum = spawn->pid < 0 ? errno : 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return errnum;

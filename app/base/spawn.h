@@ -2,9 +2,9 @@
  *
  * How to use it: spawn_child, then the pipes and the pidfd (readable when the child has ended), spawn_kill,
  * spawn_reap, spawn_close.  process.h does all of it; nobody else should need this header.
- * Threads: any, several at a time.  The thread that starts a child must live until it has reaped it: the kernel
- * kills the child when that thread ends (PR_SET_PDEATHSIG), and so also when this process is killed.  SIGCHLD
- * must not be ignored in this process.
+ * Threads: any, several at a time.  The thread that starts a child must live until it has reaped it: the
+ * kernel kills the child when that thread ends (PR_SET_PDEATHSIG), and so also when this process is killed.
+ * SIGCHLD must not be ignored in this process.
  * Ownership: options are lent for the call; the child, until spawn_close, is the caller's. */
 #pragma once
 
