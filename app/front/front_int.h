@@ -248,6 +248,9 @@ void stream_detach(struct conn *conn);
 /* Ends the stream, if the connection is one, as if its client had gone.  By who drains. */
 void stream_cut_off(struct conn *conn);
 
+/* How many bytes wait to be sent.  Any thread. */
+size_t stream_unsent(const struct request_stream *stream);
+
 /* request.c */
 
 /* Ends the waiting of a request that is about to be answered.  False when nobody can be answered: the

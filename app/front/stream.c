@@ -58,6 +58,11 @@ void request_stream_unref(struct request_stream *stream)
     free(stream);
 }
 
+size_t stream_unsent(const struct request_stream *stream)
+{
+    return atomic_load(&stream->unsent);
+}
+
 /* ---- sending: by the owner, any thread ---- */
 
 enum flush_result {
