@@ -42,6 +42,10 @@ extern const char *const fetch_reason_names[FETCH_REASON_COUNT];
 
 typedef void (*fetch_done_fn)(struct fetch *fetch);
 
+/* Whether a redirect may be followed to `target`; false with a reason.  On a fetch worker, must not block. */
+typedef bool (*fetch_may_visit_fn)(const struct fetch *fetch, const struct fetch_target *target,
+                                   struct err *err);
+
 #define FETCH_ERROR_SIZE   160
 #define FETCH_CHARSET_SIZE 48
 
@@ -71,6 +75,7 @@ struct fetch {
     const struct fetch_target *target;
     const struct fetch_call *call; /* NULL: a plain GET */
     uint64_t timeout_ms;           /* for all of it; 0: the pool's */
+    fetch_may_visit_fn may_visit;  /* a redirect that it forbids ends as FETCH_PROTOCOL; NULL: all may */
     size_t keep_max_bytes;         /* of the body; what is longer is counted and dropped */
     fetch_done_fn done;
     void *arg;
@@ -109,6 +114,16 @@ struct fetch {
 must_check int fetch_target_create(const char *url, struct fetch_target **ret_target, struct err *err);
 void fetch_target_free(struct fetch_target *target);
 const char *fetch_target_url(const struct fetch_target *target);
+
+/* Where a target leads, as libcurl will take it: escapes are decoded, addresses in odd forms (0x7f.1) are
+ * written plainly. */
+struct fetch_place {
+    const char *host; /* a name, an IPv4 address, or an IPv6 address in brackets; lent by the target */
+    unsigned port;    /* given, or the default of the scheme */
+    bool is_tls;
+    bool has_user; /* there is a user name or a password in the URL */
+};
+struct fetch_place fetch_target_place(const struct fetch_target *target);
 
 /* 0 when a call may have this header; -EINVAL or -ERANGE with a text for the client when not: bad names, line
  * breaks and other control characters, and the headers that libcurl makes (Host, Content-Length, Connection,

@@ -160,6 +160,7 @@ struct fetch_target {
     unsigned port;
     bool needs_lookup;
     bool is_tls;
+    bool has_user;
 };
 
 /* target.c */

@@ -364,7 +364,7 @@ static const char *redirect_url(const struct transfer *transfer)
 static void follow(struct fetch *fetch, const char *url)
 {
     struct fetch_target *target;
-    struct err err;
+    struct err err = {0};
 
     if (++fetch->redirects > fetch->worker->pool->config->fetch.max_redirects) {
         fetch_end(fetch, FETCH_PROTOCOL, "more than %u redirects", fetch->redirects - 1);
@@ -374,6 +374,11 @@ static void follow(struct fetch *fetch, const char *url)
     if (rc < 0) {
         fetch_end(fetch, rc == -ENOMEM ? FETCH_CONNECT : FETCH_PROTOCOL, "redirect not followed: %s",
                   err.text);
+        return;
+    }
+    if (fetch->may_visit && !fetch->may_visit(fetch, target, &err)) {
+        fetch_target_free(target);
+        fetch_end(fetch, FETCH_PROTOCOL, "redirect not followed: %s", err.text);
         return;
     }
     fetch_target_free(fetch->hop);

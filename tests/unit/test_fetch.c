@@ -693,6 +693,39 @@ static void headers_stay_with_their_origin(void **state)
     pool_end(&pool);
 }
 
+static bool may_visit_127(const struct fetch *fetch, const struct fetch_target *target, struct err *err)
+{
+    struct fetch_place place = fetch_target_place(target);
+
+    assert_ptr_equal(fetch->arg, &mock);
+    if (strcmp(place.host, "127.0.0.1") == 0)
+        return true;
+    err_set(err, -EACCES, "%s:%u is not allowed", place.host, place.port);
+    return false;
+}
+
+static void a_redirect_goes_only_where_it_may(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?redirect=2");
+    probe.fetch.may_visit = may_visit_127;
+    probe.fetch.arg = &mock;
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
+    probe_init_at(&probe, "127.0.0.1", "/?redirect_to=http%3A%2F%2F127.0.0.1%40once.test%3A7%2F");
+    probe.fetch.may_visit = may_visit_127;
+    probe.fetch.arg = &mock;
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_PROTOCOL);
+    assert_string_equal(probe.fetch.error, "redirect not followed: once.test:7 is not allowed");
+    assert_int_equal(probe.fetch.status, 302);
+    assert_int_equal(atomic_load(&names_asked), 0);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
 static void a_call_can_be_cancelled_while_it_sends(void **state)
 {
     static char body[8 << 20];
@@ -1514,6 +1547,7 @@ int main(void)
         cmocka_unit_test(retry_after_is_read),
         cmocka_unit_test(only_calls_that_read_follow_redirects),
         cmocka_unit_test(headers_stay_with_their_origin),
+        cmocka_unit_test(a_redirect_goes_only_where_it_may),
         cmocka_unit_test(a_call_can_be_cancelled_while_it_sends),
         cmocka_unit_test(headers_that_are_not_the_callers_are_refused),
         cmocka_unit_test(a_fetch_can_have_a_time_out_of_its_own),
