@@ -4,8 +4,8 @@
  * to what the last period needed, so a burst does not hold its memory for ever. Redirects are followed here
  * and not by libcurl: each hop goes through the resolver and the choice of a shard like a first request, and
  * its scheme is looked at.
- * Time-outs are kept here and in deadline.c: two timers for each transfer in libcurl's tree cost more than the
- * two lists, which are queues by deadline because nearly all fetches have the same time-outs. */
+ * Time-outs are kept here and in deadline.c: two timers for each transfer in libcurl's tree cost more than
+ * the two lists, which are queues by deadline because nearly all fetches have the same time-outs. */
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
