@@ -113,15 +113,15 @@ must_check int sqlite_read_id(sqlite3_stmt *stmt, int column, struct uuid *ret, 
     X(TEXT, kind, kind_name)                                                                                 \
     X(TEXT, tenant, tenant)                                                                                  \
     X(TEXT, unique_key, unique_key)                                                                          \
-    X(TEXT, tags, tags)                                                                                      \
+    X(TEXT, tags, tags)
+/* Of table payload, what nobody looks for. */
+#define SQLITE_COLD_COLUMNS(X)                                                                               \
     X(OPT, timeout_ms, timeout_ms)                                                                           \
     X(UINT, max_attempts, max_attempts)                                                                      \
     X(OPT, backoff_base_ms, backoff.base_ms)                                                                 \
     X(REAL, backoff_factor, backoff.factor)                                                                  \
     X(OPT, backoff_max_ms, backoff.max_ms)                                                                   \
-    X(REAL, backoff_jitter, backoff.jitter)
-/* Of table payload, what nobody looks for. */
-#define SQLITE_COLD_COLUMNS(X)                                                                               \
+    X(REAL, backoff_jitter, backoff.jitter)                                                                  \
     X(TEXT, callback, callback)                                                                              \
     X(TEXT, traceparent, traceparent)                                                                        \
     X(TEXT, schedule, schedule)

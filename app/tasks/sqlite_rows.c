@@ -51,9 +51,6 @@ static int insert_payload(struct sqlite_conn *conn, int64_t row, const struct ta
                           struct err *err)
 {
     sqlite3_stmt *stmt;
-
-    if (!spec->payload && !spec->callback && !spec->traceparent && !spec->schedule)
-        return 0;
     int rc = sqlite_prepare(conn, insert_payload_sql, &stmt, err);
     if (rc != 0)
         return rc;

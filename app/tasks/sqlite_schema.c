@@ -6,10 +6,10 @@
 /* The schema's versions: each text leads from the one before to its own.  What has been released is never
  * changed here.
  *
- * A task's row holds what changes and what is looked for; what is long, or only shown, is in tables of its
- * own and is not written again with each move.  All indexes of tasks are partial, so that a usual task, which
- * goes from running to succeeded, is in one of them at a time.  Numbers that an index sorts by are 0 when they
- * are absent, others are NULL. */
+ * A task's row holds what changes and what is looked for; what is long, or needed by who runs it only, is in
+ * tables of its own and is not written again with each move.  All indexes of tasks are partial, so that a
+ * usual task, which goes from running to succeeded, is in one of them at a time; each ends with the row,
+ * unsaid.  Numbers that an index sorts by are 0 when they are absent, others are NULL. */
 static const char version_1[] =
     "CREATE TABLE task ("
     "    row INTEGER PRIMARY KEY,"
@@ -33,21 +33,25 @@ static const char version_1[] =
     "    started_ms INTEGER,"
     "    progress REAL NOT NULL,"
     "    tenant TEXT,"
+    "    error TEXT"
+    ") STRICT;"
+    "CREATE INDEX task_scheduled ON task (run_at_ms) WHERE state = 0;"
+    "CREATE INDEX task_queued ON task (queue, holds_thread, priority, rank) WHERE state = 1;"
+    "CREATE INDEX task_running ON task (row) WHERE state = 2;"
+    "CREATE INDEX task_finished ON task (state, finished_ms) WHERE state >= 3;"
+    "CREATE UNIQUE INDEX task_unique ON task (unique_key) WHERE unique_key IS NOT NULL AND state <= 2;"
+    "CREATE TABLE payload ("
+    "    row INTEGER PRIMARY KEY,"
     "    timeout_ms INTEGER,"
     "    max_attempts INTEGER NOT NULL,"
     "    backoff_base_ms INTEGER,"
     "    backoff_factor REAL NOT NULL,"
     "    backoff_max_ms INTEGER,"
     "    backoff_jitter REAL NOT NULL,"
-    "    error TEXT"
-    ") STRICT;"
-    "CREATE INDEX task_scheduled ON task (run_at_ms, row) WHERE state = 0;"
-    "CREATE INDEX task_queued ON task (queue, holds_thread, priority, rank, row) WHERE state = 1;"
-    "CREATE INDEX task_running ON task (row) WHERE state = 2;"
-    "CREATE INDEX task_finished ON task (state, finished_ms, row) WHERE state >= 3;"
-    "CREATE UNIQUE INDEX task_unique ON task (unique_key) WHERE unique_key IS NOT NULL AND state <= 2;"
-    "CREATE TABLE payload ("
-    "    row INTEGER PRIMARY KEY, callback TEXT, traceparent TEXT, schedule TEXT, json TEXT"
+    "    callback TEXT,"
+    "    traceparent TEXT,"
+    "    schedule TEXT,"
+    "    json TEXT"
     ") STRICT;"
     "CREATE TABLE result (row INTEGER PRIMARY KEY, json TEXT NOT NULL) STRICT;"
     "CREATE TABLE attempt ("
