@@ -64,7 +64,7 @@ static int create_tasks(struct app *app, struct err *err)
         .readers = app->config->tasks.readers,
         .max_running = app->config->tasks.max_running,
         .capacity = app->config->tasks.queue_capacity,
-        .keep_finished = app->config->tasks.keep_finished,
+        .keep_finished = app->config->tasks.keep_succeeded,
         .max_interruptions = app->config->tasks.max_interruptions,
         .failed = on_store_failed,
         .arg = app,

@@ -279,9 +279,9 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .help = "Tasks that are not finished yet; above it a new one is refused with 503 and Retry-After.",
     },
     {
-        .key = "tasks.keep_finished",
+        .key = "tasks.keep_succeeded",
         .type = CONFIG_UINT,
-        FIELD(tasks.keep_finished),
+        FIELD(tasks.keep_succeeded),
         .default_text = "100000",
         .max = 1000000000,
         .help = "Finished tasks that can still be looked up; the oldest are forgotten first.",

@@ -100,7 +100,7 @@ class Submitter(threading.Thread):
 
 
 def test_nothing_that_was_acknowledged_is_lost(lives, tmp_path):
-    life = lives(keep_finished=1_000_000_000, max_interruptions=1000)
+    life = lives(keep_succeeded=1_000_000_000, max_interruptions=1000)
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # shown when the test fails
     moments = random.Random(seed)

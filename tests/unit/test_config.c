@@ -117,7 +117,7 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->tasks.readers, 2);
         assert_int_equal(config->tasks.max_running, 20000);
         assert_int_equal(config->tasks.queue_capacity, 10000000);
-        assert_int_equal(config->tasks.keep_finished, 100000);
+        assert_int_equal(config->tasks.keep_succeeded, 100000);
         assert_int_equal(config->tasks.max_interruptions, 3);
     }
 }
@@ -156,7 +156,7 @@ static void every_setting_is_read(void **state)
                                                             "  readers: 3\n"
                                                             "  max_running: 4\n"
                                                             "  queue_capacity: 2\n"
-                                                            "  keep_finished: 0\n"
+                                                            "  keep_succeeded: 0\n"
                                                             "  max_interruptions: 0\n");
 
     (void)state;
@@ -190,7 +190,7 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config->concurrent_requests.content_chars, 0);
     assert_int_equal(config->tasks.runners, 1);
     assert_int_equal(config->tasks.queue_capacity, 2);
-    assert_int_equal(config->tasks.keep_finished, 0);
+    assert_int_equal(config->tasks.keep_succeeded, 0);
     assert_string_equal(config->tasks.store, "sqlite:/x/y.db");
     assert_int_equal(config->tasks.readers, 3);
     assert_int_equal(config->tasks.max_running, 4);
