@@ -103,7 +103,7 @@ static bool admit(struct request *req)
     struct front *front = conn_of(req)->front;
 
     bool is_full = atomic_fetch_add(&front->in_flight, 1) >= front->options.max_in_flight;
-    if ((is_full && !req->route->always) || atomic_load(&front->refusing)) {
+    if ((is_full && !(req->route->flags & ROUTE_ALWAYS)) || atomic_load(&front->refusing)) {
         front_request_ended(front);
         return false;
     }

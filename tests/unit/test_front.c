@@ -262,7 +262,7 @@ static void get_flood(struct request *req)
 
 static const struct route routes[] = {
     {"/now", HTTP_GET, .handler = get_now},
-    {"/health", HTTP_GET, .always = true, .handler = get_now},
+    {"/health", HTTP_GET, .flags = ROUTE_ALWAYS, .handler = get_now},
     {"/hold", HTTP_GET, .handler = get_hold},
     {"/async", HTTP_GET, .handler = get_async},
     {"/too-late", HTTP_GET, .handler = get_too_late},
