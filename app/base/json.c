@@ -142,16 +142,28 @@ static int err_set_parse(struct err *err, const char *text, size_t size, json_er
     }
 }
 
-int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
-                    struct err *err)
+/* What a text may be, by the brackets that it may begin with. */
+struct form {
+    const char *brackets;
+    const char *nothing; /* the error when there is nothing */
+    const char *other;   /* the error when it begins with something else */
+};
+
+static const struct form body_form = {"{", "a JSON object is expected, there is nothing",
+                                      "a JSON object is expected, it begins with '{'"};
+static const struct form value_form = {"{[", "a JSON object or array is expected, there is nothing",
+                                       "a JSON object or array is expected, it begins with '{' or '['"};
+
+static int parse(const struct form *form, const char *text, size_t size, json_t **ret,
+                 char ret_field[JSON_FIELD_SIZE], struct err *err)
 {
     json_error_t error = {.position = 0};
 
     size_t start = find_start(text, size);
     if (start == size)
-        return err_set_at(err, text, start, "a JSON object is expected, there is nothing");
-    if (text[start] != '{')
-        return err_set_at(err, text, start, "a JSON object is expected, it begins with '{'");
+        return err_set_at(err, text, start, form->nothing);
+    if (!memchr(form->brackets, text[start], strlen(form->brackets)))
+        return err_set_at(err, text, start, form->other);
     const char *nul = memchr(text, '\0', size);
     if (nul)
         return err_set_at(err, text, (size_t)(nul - text), "a NUL byte is not JSON");
@@ -165,6 +177,18 @@ int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[
         return err_set_parse(err, text, size, &error, ret_field);
     *ret = json;
     return 0;
+}
+
+int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                    struct err *err)
+{
+    return parse(&body_form, text, size, ret, ret_field, err);
+}
+
+int json_parse_value(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                     struct err *err)
+{
+    return parse(&value_form, text, size, ret, ret_field, err);
 }
 
 static void append_escape(struct buf *out, unsigned char c)

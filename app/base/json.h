@@ -1,6 +1,6 @@
 /* json.h - jansson with the limits and the wording of this program.
  *
- * How to use it: json_parse_body on what a client sent, jansson's own calls in between, json_dump for the
+ * How to use it: json_parse_body (or _value) on what a client sent, jansson's own calls in between, json_dump for the
  * answer.  Strings that are known to be valid UTF-8 (text.h makes them so) go in by json_stringn_nocheck.
  * Ownership: the parsed value belongs to the caller (json_decref, or cleanup(json_decref_scope)).
  * Threads: any; one at a time per value. */
@@ -30,6 +30,10 @@
  * memory. */
 must_check int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
                                struct err *err);
+
+/* The same for a JSON object or array. */
+must_check int json_parse_value(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                                struct err *err);
 
 /* Whether there is nothing but white space. */
 must_check bool json_is_blank(const char *text, size_t size);

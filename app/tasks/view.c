@@ -15,7 +15,7 @@ void task_append_text(struct buf *out, const char *text)
         return;
     }
     cleanup(buf_done) struct buf valid = BUF_INIT(size * 3);
-    text_decode_prefix(NULL, text, size, true, size, &valid);
+    text_utf8_mend(text, size, &valid);
     json_append_string(out, valid.data, valid.size);
     out->failed |= valid.failed;
 }
