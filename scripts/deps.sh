@@ -8,7 +8,7 @@
 set -euo pipefail
 
 readonly build="gcc libc6-dev make pkgconf libfcgi-dev libcurl4-openssl-dev libjansson-dev libfyaml-dev libjemalloc-dev
-                libsqlite3-dev
+                libsqlite3-dev libssl-dev
                 uthash-dev zlib1g-dev"
 declare -A PACKAGES=(
     [build]="$build"
