@@ -156,6 +156,7 @@ void conn_close(struct conn *conn, enum close_reason reason)
         close(conn->spool_fd);
     conn->spool_fd = -1;
     buf_done(&conn->in);
+    body_give_back(conn);
     request_end(&conn->req);
     slab_release(conn);
     front_resume_accept(front);
@@ -273,18 +274,32 @@ enum scan_result {
     SCAN_CLOSED,
 };
 
+/* Scans within the limits that the request has by its route. */
+static enum frames_status scan_judged(struct conn *conn, const char *bytes, size_t size,
+                                      enum body_verdict *ret_verdict)
+{
+    enum frames_status status;
+
+    do {
+        status = frames_scan(&conn->frames, &conn->limits, bytes, size);
+        *ret_verdict = body_judge(conn, bytes, status);
+    } while (status == FRAMES_BODY_TOO_LARGE && *ret_verdict == BODY_FITS);
+    return status;
+}
+
 static enum scan_result scan(struct conn *conn, const char *bytes, size_t size)
 {
-    enum frames_status status = frames_scan(&conn->frames, &conn->front->limits, bytes, size);
+    enum body_verdict verdict;
+    enum frames_status status = scan_judged(conn, bytes, size, &verdict);
 
-    if (status == FRAMES_INCOMPLETE)
+    if (status == FRAMES_INCOMPLETE && verdict == BODY_FITS)
         return SCAN_MORE;
     if (status == FRAMES_INVALID || !frames_params_are_whole(&conn->frames, bytes)) {
         conn_close(conn, CLOSE_PROTOCOL);
         return SCAN_CLOSED;
     }
     deadline_clear(conn);
-    request_start(conn, bytes, size, status == FRAMES_BODY_TOO_LARGE);
+    request_start(conn, bytes, size, verdict);
     return SCAN_STARTED;
 }
 
@@ -336,10 +351,11 @@ void conn_read(struct conn *conn)
 
 void conn_finish_answer(struct conn *conn, int result)
 {
-    bool linger_first = conn->req.body_too_large;
+    bool linger_first = conn->req.verdict != BODY_FITS;
     bool draining = atomic_load(&conn->front->draining);
 
     frames_init(&conn->frames);
+    body_begin(conn);
     conn->rest_since_ns = clock_now_ns();
     if (result < 0 || conn->in.failed) {
         conn_close(conn, CLOSE_ERROR);

@@ -47,8 +47,17 @@ enum frames_status frames_scan(struct frames *frames, const struct frames_limits
  */
 bool frames_params_are_whole(const struct frames *frames, const char *bytes);
 
+/* Copies the value of the first parameter with this name, cut to what fits into `ret_size` (at least 1) bytes
+ * with a NUL behind it.  Returns the length of the whole value; -ENOENT when there is none.  Only once the
+ * parameters are there (params_end != 0); the lengths in them need not add up. */
+must_check int frames_find_param(const struct frames *frames, const char *bytes, const char *name, char *ret,
+                                 size_t ret_size);
+
 /* Most bytes that a request within the limits may need on the wire: beyond it a request is refused. */
 size_t frames_wire_max_bytes(const struct frames_limits *limits);
 
 /* Appends the content of the STDIN records of a complete request. */
 void frames_copy_body(const struct frames *frames, const char *bytes, struct buf *out);
+
+/* Moves that content to the beginning of `bytes`, over all that stood there.  Returns its size. */
+size_t frames_move_body(const struct frames *frames, char *bytes);

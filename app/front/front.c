@@ -12,14 +12,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS_PER_WAIT 8
-#define READY_BATCH     8
-#define ACCEPT_RETRY_MS 50
-#define ACCEPT_BATCH    64
-#define WARN_PERIOD_MS  10000
-#define REST_MS         1000 /* nginx keeps a connection for requests that follow closely */
-#define SCRATCH_BYTES   (64 * 1024)
-#define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
+#define EVENTS_PER_WAIT    8
+#define READY_BATCH        8
+#define ACCEPT_RETRY_MS    50
+#define ACCEPT_BATCH       64
+#define WARN_PERIOD_MS     10000
+#define REST_MS            1000 /* nginx keeps a connection for requests that follow closely */
+#define SCRATCH_BYTES      (64 * 1024)
+#define LARGE_BUDGET_BYTES ((size_t)64 * 1024 * 1024)
+#define FEED_MAX_BYTES     (1024 * 1024) /* the largest pipe that anyone may have */
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */
 #define EVENT_LISTENER UINT64_MAX
@@ -302,6 +303,11 @@ int front_create(const struct front_options *options, struct listener *listener,
     }
     front->limits =
         (struct frames_limits){options->config->max_params_bytes, options->config->max_body_bytes};
+    front->large_body_max_bytes = MAX(options->max_large_body_bytes, options->config->max_body_bytes);
+    atomic_store(
+        &front->large_budget,
+        MAX(options->max_large_bytes_in_flight ? options->max_large_bytes_in_flight : LARGE_BUDGET_BYTES,
+            front->large_body_max_bytes));
     front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     front->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (front->epoll_fd < 0 || front->wake_fd < 0) {

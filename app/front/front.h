@@ -18,6 +18,11 @@ struct front_options {
     size_t route_count;
     unsigned max_in_flight; /* what config->max_in_flight comes to with this machine's limits */
     void *app;              /* for request_app */
+    /* Of routes with ROUTE_LARGE_BODY; others and 0: config->max_body_bytes. */
+    size_t max_large_body_bytes;
+    /* Of all bodies above config->max_body_bytes together, by what they declare; at least one of the largest
+     * is let in.  Those that do not fit get 503.  0: 64 MiB. */
+    size_t max_large_bytes_in_flight;
 };
 
 /* Takes the listener on success. */

@@ -55,13 +55,23 @@ enum close_reason {
     CLOSE_REASON_COUNT,
 };
 
+/* What becomes of a request's body. */
+enum body_verdict {
+    BODY_FITS,      /* so far */
+    BODY_TOO_LARGE, /* 413 */
+    BODY_NO_ROOM,   /* 503: too many large ones are in flight */
+};
+
+/* A path, decoded, with its NUL; longer ones are nobody's. */
+#define PATH_MAX_BYTES 2048
+
 struct request {
     FCGX_Request fcgx;
     const struct route *route; /* NULL when no row matched */
     unsigned method;
-    bool is_admitted; /* counted in front->in_flight */
-    bool body_too_large;
-    char id[64]; /* empty until asked for */
+    bool is_admitted;          /* counted in front->in_flight */
+    enum body_verdict verdict; /* the body was not read to its end unless it fits */
+    char id[64];               /* empty until asked for */
     char arg[ROUTE_ARG_SIZE];
     uint64_t start_ns;
     struct buf headers; /* of the answer, added by the handler */
@@ -90,7 +100,10 @@ struct conn {
     uint64_t rest_since_ns; /* when the last request was answered; 0 before the first */
     bool keep;              /* the peer wants to go on using the connection */
     struct frames frames;
-    struct buf in; /* bytes of a request that did not come in one piece */
+    struct frames_limits limits; /* the front's, unless the request brings a large body */
+    size_t large_bytes;          /* what the request has of front->large_budget */
+    bool is_judged;              /* what its parameters say of the body's size has been looked at */
+    struct buf in;               /* bytes of a request that did not come in one piece */
     struct request req;
     int spool_fd; /* an answer that waits for its peer to read; -1 */
     off_t spool_offset;
@@ -112,7 +125,8 @@ struct conn {
 struct front {
     /* set before threads start, then read-only: */
     struct front_options options;
-    struct frames_limits limits;
+    struct frames_limits limits; /* of usual requests */
+    size_t large_body_max_bytes;
     struct listener listener;
     int epoll_fd;
     int wake_fd; /* eventfd, edge-triggered: the ready queue has something, or the front stops */
@@ -124,6 +138,7 @@ struct front {
     atomic_bool refusing; /* the drain's time is over: nothing begins any more */
     atomic_bool stopping;
     atomic_uint in_flight;
+    atomic_size_t large_budget;    /* bytes that large bodies may still take */
     _Atomic uint64_t sweep_at_ns;  /* earliest deadline of any connection */
     _Atomic uint64_t accept_at_ns; /* when to listen again; CLOCK_NEVER while we listen */
 
@@ -196,11 +211,30 @@ void deadline_set(struct conn *conn); /* from now on, unless it has one */
 void deadline_clear(struct conn *conn);
 void deadline_sweep(struct front *front, uint64_t now_ns);
 
+/* body.c: called by the owner */
+
+/* Nothing is known of the next request: it has the usual limits. */
+void body_begin(struct conn *conn);
+/* After each frames_scan, which said `status`.  BODY_FITS for FRAMES_BODY_TOO_LARGE means that the limits are
+ * wider now and the scan is to go on.  Otherwise, when it does not fit, the request is to be started without
+ * its body. */
+must_check enum body_verdict body_judge(struct conn *conn, const char *bytes, enum frames_status status);
+/* Takes the body of the request that is complete in bytes[0..size) and keeps in conn->in what lies behind it.
+ * `bytes` is not valid any more. */
+void body_take(struct conn *conn, const char *bytes, size_t size);
+/* A large body has been freed, or will not come: its bytes are for others.  May be called again. */
+void body_give_back(struct conn *conn);
+
 /* request.c */
 
 /* Starts the request that is complete in bytes[0..size): opens it, keeps what lies behind it in conn->in,
  * finds its route and calls the handler.  Takes the connection. */
-void request_start(struct conn *conn, const char *bytes, size_t size, bool body_too_large);
+void request_start(struct conn *conn, const char *bytes, size_t size, enum body_verdict verdict);
+/* The path of a request, decoded and without its query: of the URI as the client sent it or, when that is
+ * NULL, what the other two (decoded already, either may be NULL) make together.  Its length; -EINVAL when it
+ * is badly encoded, -ENOSPC when it is too long. */
+must_check int request_decode_path(const char *uri, const char *name, const char *info,
+                                   char ret_path[PATH_MAX_BYTES]);
 /* The request does not count as in flight any more; may be called again. */
 void request_end(struct request *req);
 

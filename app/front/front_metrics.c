@@ -50,7 +50,8 @@ static struct metric rows[ROW_COUNT] = {
                   .labels = {{.name = "route"}}},
     [ROW_REJECTED] = {.name = "heddle_requests_rejected_total",
                       .type = METRIC_COUNTER,
-                      .help = "requests answered 503 because max_in_flight was reached"},
+                      .help = "requests answered 503 because too many, or too many large ones, "
+                              "were in flight"},
     [ROW_ACCEPTED] = {.name = "heddle_connections_accepted_total",
                       .type = METRIC_COUNTER,
                       .help = "FastCGI connections accepted"},

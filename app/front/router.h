@@ -21,7 +21,8 @@ enum http_method {
 unsigned http_method_parse(const char *name);
 
 enum route_flag {
-    ROUTE_ALWAYS = 1 << 0, /* answered even when too many requests are in flight: health, metrics */
+    ROUTE_ALWAYS = 1 << 0,     /* answered even when too many requests are in flight: health, metrics */
+    ROUTE_LARGE_BODY = 1 << 1, /* takes bodies up to max_large_body_bytes of struct front_options */
 };
 
 struct route {
