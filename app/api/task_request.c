@@ -33,6 +33,8 @@ struct reader {
     struct buf payload_text;
     struct buf tags_text;
     struct buf callback_text;
+    bool has_queue;
+    bool has_priority;
     bool has_delay;
     bool has_run_at;
     bool has_on_unique;
@@ -198,6 +200,7 @@ static int read_queue(struct reader *reader, const char *field, json_t *value)
     if (queue < 0)
         return refuse(reader, 422, field, "there is no queue %s", parse_quote(name, strlen(name), quoted));
     reader->status.queue = (task_queue_id)queue;
+    reader->has_queue = true;
     return 0;
 }
 
@@ -207,6 +210,7 @@ static int read_priority(struct reader *reader, const char *field, json_t *value
 
     int rc = read_integer(reader, field, value, 0, TASK_PRIORITY_COUNT - 1, &priority);
     reader->status.priority = (uint8_t)priority;
+    reader->has_priority = true;
     return rc;
 }
 
@@ -388,20 +392,13 @@ static int read_callback(struct reader *reader, const char *field, json_t *value
 /* ---- the whole ---- */
 
 static const struct member members_of_task[] = {
-    {"kind", read_kind},
-    {"payload", read_payload},
-    {"queue", read_queue},
-    {"priority", read_priority},
-    {"delay", read_delay},
-    {"run_at", read_run_at},
-    {"timeout", read_timeout},
-    {"max_attempts", read_max_attempts},
-    {"backoff", read_backoff},
-    {"unique_key", read_unique_key},
-    {"on_unique", read_on_unique},
-    {"tenant", read_tenant},
-    {"tags", read_tags},
-    {"callback", read_callback},
+    {"kind", read_kind},           {"payload", read_payload},
+    {"queue", read_queue},         {"priority", read_priority},
+    {"delay", read_delay},         {"run_at", read_run_at},
+    {"timeout", read_timeout},     {"max_attempts", read_max_attempts},
+    {"backoff", read_backoff},     {"unique_key", read_unique_key},
+    {"on_unique", read_on_unique}, {"tenant", read_tenant},
+    {"tags", read_tags},           {"callback", read_callback},
 };
 
 static void reader_init(struct reader *reader, const struct task_reading *reading,
@@ -550,6 +547,13 @@ int task_request_read(const struct task_reading *reading, json_t *json, struct t
     return rc;
 }
 
+void task_refusal_set_parse(struct task_refusal *ret, const char *field, const struct err *err)
+{
+    ret->status = err->code == -ENOMEM ? 503 : err->code == -ERANGE ? 422 : 400;
+    snprintf(ret->field, sizeof(ret->field), "%s", err->code == -ERANGE ? field : "");
+    snprintf(ret->text, sizeof(ret->text), "%s", err->text);
+}
+
 int task_request_parse(const struct task_reading *reading, const char *text, size_t size,
                        struct task_submission *ret, struct task_refusal *ret_refusal)
 {
@@ -560,14 +564,12 @@ int task_request_parse(const struct task_reading *reading, const char *text, siz
     if (json_parse_body(text, size, &json, field, &err) == 0)
         return task_request_read(reading, json, ret, ret_refusal);
     *ret = (struct task_submission){.rc = -EINVAL};
-    ret_refusal->status = err.code == -ENOMEM ? 503 : err.code == -ERANGE ? 422 : 400;
-    snprintf(ret_refusal->field, sizeof(ret_refusal->field), "%s", err.code == -ERANGE ? field : "");
-    snprintf(ret_refusal->text, sizeof(ret_refusal->text), "%s", err.text);
+    task_refusal_set_parse(ret_refusal, field, &err);
     return -EINVAL;
 }
 
-int task_request_of_payload(const struct task_reading *reading, const struct task_kind *kind,
-                            json_t *payload, struct task_submission *ret, struct task_problem *ret_problem,
+int task_request_of_payload(const struct task_reading *reading, const struct task_kind *kind, json_t *payload,
+                            struct task_submission *ret, struct task_problem *ret_problem,
                             struct task_refusal *ret_refusal)
 {
     struct reader reader;
@@ -579,5 +581,38 @@ int task_request_of_payload(const struct task_reading *reading, const struct tas
     reader.payload = payload;
     int rc = finish(&reader, ret, ret_problem);
     reader_done(&reader);
+    return rc;
+}
+
+static void copy_change(const struct reader *reader, struct task_wish *ret)
+{
+    ret->has_queue = reader->has_queue;
+    ret->queue = reader->status.queue;
+    ret->has_priority = reader->has_priority;
+    ret->priority = reader->status.priority;
+    ret->has_run_at = reader->has_delay || reader->has_run_at;
+    ret->run_at_ms = reader->status.run_at_ms;
+}
+
+int task_request_read_change(const struct task_reading *reading, json_t *json, struct task_wish *ret,
+                             struct task_refusal *ret_refusal)
+{
+    static const struct member members[] = {
+        {"queue", read_queue},
+        {"priority", read_priority},
+        {"delay", read_delay},
+        {"run_at", read_run_at},
+    };
+    struct reader reader;
+
+    reader_init(&reader, reading, ret_refusal);
+    int rc =
+        json_object_size(json) > 0
+            ? read_members(&reader, "", json, members, ARRAY_LEN(members))
+            : refuse(&reader, 422, "", "nothing is to be changed; write queue, priority, delay or run_at");
+    if (rc == 0)
+        copy_change(&reader, ret);
+    reader_done(&reader);
+    json_decref(json);
     return rc;
 }

@@ -21,6 +21,9 @@ struct task_refusal {
     char text[512]; /* for the client, valid UTF-8 */
 };
 
+/* Sets it to what json_parse_body and the like have refused. */
+void task_refusal_set_parse(struct task_refusal *ret, const char *field, const struct err *err);
+
 struct task_reading {
     struct task_engine *engine;
     const char *traceparent; /* "" when there is none */
@@ -29,8 +32,8 @@ struct task_reading {
 
 /* Makes the submission that `json` (an object, which it takes) asks for, with a task of its own.  Returns 0,
  * or -EINVAL with `ret_refusal` set and ret->task NULL. */
-must_check int task_request_read(const struct task_reading *reading, json_t *json, struct task_submission *ret,
-                                 struct task_refusal *ret_refusal);
+must_check int task_request_read(const struct task_reading *reading, json_t *json,
+                                 struct task_submission *ret, struct task_refusal *ret_refusal);
 
 /* The same for JSON text: what json_parse_body refuses has status 400. */
 must_check int task_request_parse(const struct task_reading *reading, const char *text, size_t size,
@@ -41,3 +44,8 @@ must_check int task_request_parse(const struct task_reading *reading, const char
 must_check int task_request_of_payload(const struct task_reading *reading, const struct task_kind *kind,
                                        json_t *payload, struct task_submission *ret,
                                        struct task_problem *ret_problem, struct task_refusal *ret_refusal);
+
+/* Reads what a client wants to change of a task that waits: {"queue", "priority", "delay" or "run_at"}, at
+ * least one.  `json` is taken.  Sets the members of `ret` that say so. */
+must_check int task_request_read_change(const struct task_reading *reading, json_t *json,
+                                        struct task_wish *ret, struct task_refusal *ret_refusal);
