@@ -285,3 +285,44 @@ size_t frames_move_body(const struct frames *frames, char *bytes)
     }
     return size;
 }
+
+#define CONTENT_MAX_BYTES ((size_t)65535)
+
+static void append_header(struct buf *out, unsigned char type, uint16_t request_id, size_t content_size)
+{
+    const unsigned char header[FCGI_HEADER_LEN] = {
+        [0] = FCGI_VERSION_1,
+        [1] = type,
+        [2] = (unsigned char)(request_id >> 8),
+        [3] = (unsigned char)request_id,
+        [4] = (unsigned char)(content_size >> 8),
+        [5] = (unsigned char)content_size,
+    };
+
+    buf_append(out, header, sizeof(header));
+}
+
+size_t frames_stdout_size(size_t size)
+{
+    return size + (size + CONTENT_MAX_BYTES - 1) / CONTENT_MAX_BYTES * FCGI_HEADER_LEN;
+}
+
+void frames_append_stdout(struct buf *out, uint16_t request_id, const void *bytes, size_t size)
+{
+    for (size_t at = 0; at < size; at += CONTENT_MAX_BYTES) {
+        size_t piece = MIN(size - at, CONTENT_MAX_BYTES);
+        append_header(out, FCGI_STDOUT, request_id, piece);
+        buf_append(out, (const char *)bytes + at, piece);
+    }
+}
+
+_Static_assert(FRAMES_END_SIZE == 2 * FCGI_HEADER_LEN + sizeof(FCGI_EndRequestBody), "two records");
+
+void frames_append_end(struct buf *out, uint16_t request_id)
+{
+    static const FCGI_EndRequestBody complete = {.protocolStatus = FCGI_REQUEST_COMPLETE};
+
+    append_header(out, FCGI_STDOUT, request_id, 0);
+    append_header(out, FCGI_END_REQUEST, request_id, sizeof(complete));
+    buf_append(out, &complete, sizeof(complete));
+}

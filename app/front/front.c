@@ -308,6 +308,7 @@ int front_create(const struct front_options *options, struct listener *listener,
         &front->large_budget,
         MAX(options->max_large_bytes_in_flight ? options->max_large_bytes_in_flight : LARGE_BUDGET_BYTES,
             front->large_body_max_bytes));
+    front->max_streams = options->max_streams ? options->max_streams : options->config->max_connections / 4;
     front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     front->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (front->epoll_fd < 0 || front->wake_fd < 0) {
@@ -372,13 +373,44 @@ void front_request_ended(struct front *front)
     pthread_cond_broadcast(&front->drained);
 }
 
+bool front_stream_begins(struct front *front)
+{
+    front_count_streams(1);
+    if (atomic_fetch_add(&front->streams, 1) < front->max_streams && !atomic_load(&front->draining))
+        return true;
+    front_stream_ended(front);
+    return false;
+}
+
+void front_stream_ended(struct front *front)
+{
+    front_count_streams(-1);
+    if (atomic_fetch_sub(&front->streams, 1) != 1 || !atomic_load(&front->draining))
+        return;
+    LOCK(&front->lock);
+    pthread_cond_broadcast(&front->drained);
+}
+
+static bool is_drained(struct front *front)
+{
+    return atomic_load(&front->in_flight) == 0 && atomic_load(&front->streams) == 0;
+}
+
 static bool wait_drained(struct front *front, uint64_t deadline_ns)
 {
     LOCK(&front->lock);
-    while (atomic_load(&front->in_flight) > 0)
+    while (!is_drained(front))
         if (!cond_wait_until(&front->drained, &front->lock, deadline_ns))
-            return atomic_load(&front->in_flight) == 0;
+            return is_drained(front);
     return true;
+}
+
+static void cut_off_streams(struct front *front)
+{
+    struct conn *conn;
+
+    for (uint32_t i = 0; (conn = slab_find(front, i)); i++)
+        stream_cut_off(conn);
 }
 
 static unsigned cancel_all(struct front *front)
@@ -414,6 +446,7 @@ unsigned front_drain(struct front *front, uint64_t deadline_ns)
 {
     atomic_store(&front->draining, true);
     stop_listening(front);
+    cut_off_streams(front);
     wait_drained(front, deadline_ns);
     /* A connection that the web server keeps may still bring a request: it must not be in flight then. */
     atomic_store(&front->refusing, true);

@@ -24,6 +24,7 @@ enum {
     ROW_REQUESTS,
     ROW_SECONDS,
     ROW_IN_FLIGHT,
+    ROW_STREAMS,
     ROW_GONE,
     ROW_REJECTED,
     ROW_ACCEPTED,
@@ -44,14 +45,17 @@ static struct metric rows[ROW_COUNT] = {
     [ROW_IN_FLIGHT] = {.name = "heddle_requests_in_flight",
                        .type = METRIC_GAUGE,
                        .help = "requests admitted and not answered yet"},
+    [ROW_STREAMS] = {.name = "heddle_streams",
+                     .type = METRIC_GAUGE,
+                     .help = "open streams: answers without an end, which are not in flight"},
     [ROW_GONE] = {.name = "heddle_requests_gone_total",
                   .type = METRIC_COUNTER,
                   .help = "requests whose client went away before the answer",
                   .labels = {{.name = "route"}}},
     [ROW_REJECTED] = {.name = "heddle_requests_rejected_total",
                       .type = METRIC_COUNTER,
-                      .help = "requests answered 503 because too many, or too many large ones, "
-                              "were in flight"},
+                      .help = "requests answered 503 because too many, too many large ones "
+                              "or too many streams were in flight"},
     [ROW_ACCEPTED] = {.name = "heddle_connections_accepted_total",
                       .type = METRIC_COUNTER,
                       .help = "FastCGI connections accepted"},
@@ -112,6 +116,11 @@ void front_count_request_gone(const struct request *req)
 void front_count_in_flight(int change)
 {
     metric_add(&rows[ROW_IN_FLIGHT], 0, 0, change);
+}
+
+void front_count_streams(int change)
+{
+    metric_add(&rows[ROW_STREAMS], 0, 0, change);
 }
 
 void front_count_rejected(void)

@@ -310,9 +310,9 @@ static struct buf move_out(struct buf *buf)
 }
 
 /* RFC 9110, 8.6: 204 has no length, and that of 304 would be of the body it stands for. */
-static bool has_length(int status)
+static bool has_length(int status, size_t size)
 {
-    return status != 204 && status != 304;
+    return status != 204 && status != 304 && size != REQUEST_SIZE_UNKNOWN;
 }
 
 #define HEAD_MAX_BYTES 512
@@ -322,7 +322,7 @@ static size_t format_head(char ret_head[HEAD_MAX_BYTES], int status, const char 
 {
     char length[64] = "";
 
-    if (has_length(status))
+    if (has_length(status, size))
         snprintf(length, sizeof(length), "Content-Length: %zu\r\n", size);
     return (size_t)snprintf(ret_head, HEAD_MAX_BYTES, "Status: %d %s\r\n%s%s%s%sCache-Control: no-store\r\n",
                             status, http_reason_phrase(status), content_type ? "Content-Type: " : "",
@@ -353,16 +353,31 @@ static void write_answer(struct request *req, int spool_fd, int status, const ch
         write_spooled(conn_of(req), spool_fd, status, parts);
 }
 
-void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+bool request_can_answer(struct request *req)
 {
     bool peer_is_there = end_wait(conn_of(req));
 
+    if (peer_is_there && !req->headers.failed)
+        return true;
     if (!peer_is_there)
         front_count_request_gone(req);
-    if (!peer_is_there || req->headers.failed) {
-        abandon(req, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+    abandon(req, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+    return false;
+}
+
+void request_become_stream(struct request *req)
+{
+    count_answer(req, 200);
+    fcgi_discard(&req->fcgx);
+    buf_done(&req->headers);
+    request_drop_body(req);
+    request_end(req);
+}
+
+void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+{
+    if (!request_can_answer(req))
         return;
-    }
     if (can_write_at_once(conn_of(req), req->method == HTTP_HEAD ? 0 : size)) {
         write_answer(req, -1, status, content_type, body, size);
         return;
