@@ -10,9 +10,9 @@
  * Threads:   loading reads the environment, so no other thread may change that meanwhile.  A loaded snapshot
  *            is read-only and may be shared by all threads.
  * Ownership: the caller owns the snapshot; everything it points to goes with it.
- * Invariants: every value is in the range that its row in rows.c gives; no pointer but an empty
- *            list's and the unused half of `listen` is NULL.  A 0 that stands for "choose for me" is left as
- *            0: who uses the value chooses. */
+ * Invariants: every value is in the range that its row in rows.c or entries.c gives; no pointer but that of an
+ *            empty list or map and the unused half of `listen` is NULL.  A 0 that stands for "choose for me"
+ *            is left as 0: who uses the value chooses. */
 #pragma once
 
 #include "base/buf.h"
@@ -64,6 +64,9 @@ struct config_command {
 /* What becomes of the times that went by while heddle was not running. */
 enum config_missed { MISSED_SKIP, MISSED_ONCE, MISSED_ALL };
 
+/* The least important. */
+#define CONFIG_PRIORITY_MAX 9
+
 /* A task that is submitted again and again. */
 struct config_schedule {
     char *name;
@@ -73,7 +76,7 @@ struct config_schedule {
     char *queue;   /* "default" or one of the configured */
     char *payload; /* the JSON text of an object */
     enum config_missed missed;
-    unsigned priority;
+    unsigned priority;     /* 0 comes first */
     unsigned max_attempts; /* 0: as tasks.max_attempts */
     uint64_t timeout_ms;   /* 0: as tasks.timeout */
 };
@@ -152,7 +155,7 @@ struct config {
         struct config_list allowed_hosts;
         char *webhook_secret; /* "": none; else whsec_ and base64, or any text of at least 16 bytes */
 
-        /* Sorted by nothing: in the order of the file.  NULL when there are none. */
+        /* In the order of the file; NULL when there are none. */
         struct config_queue *queues;
         size_t queue_count;
         struct config_command *commands;
