@@ -1,14 +1,11 @@
 /* The fetches of a worker that have not ended, by when they time out.
  *
  * Those with the pool's time-out are a queue: who came first is the first to time out, at no cost.  Those
- * with one of their own, which come by the thousand from tasks and with any duration, are a binary heap that
- * grows; each knows its place in it, for most leave long before their time. */
-#include <errno.h>
-#include <stdlib.h>
-
+ * with one of their own, which come by the thousand from tasks and with any duration, are a pairing heap:
+ * most leave long before their time and from anywhere in it, and it needs no memory but theirs.  (Fredman
+ * et al., 1986: a tree whose nodes are not later than their children; to take one out, its children are
+ * merged in pairs and then into one.) */
 #include "fetch/fetch_int.h"
-
-#define HEAP_CAPACITY_MIN 64
 
 uint64_t deadline_timeout_ms(const struct fetch *fetch)
 {
@@ -20,83 +17,96 @@ static uint64_t due_ns(const struct fetch *fetch)
     return clock_deadline_ns(fetch->start_ns, deadline_timeout_ms(fetch));
 }
 
-static void put(struct deadline_heap *heap, size_t i, struct fetch *fetch)
+/* Of two trees, either of which may be empty, one. */
+static struct fetch *merge(struct fetch *a, struct fetch *b)
 {
-    heap->fetches[i] = fetch;
-    fetch->heap_index = i;
+    if (!a || !b)
+        return a ? a : b;
+    struct fetch *first = due_ns(b) < due_ns(a) ? b : a;
+    struct fetch *later = first == a ? b : a;
+    later->own.before = first;
+    later->own.next = first->own.child;
+    if (first->own.child)
+        first->own.child->own.before = later;
+    first->own.child = later;
+    return first;
 }
 
-/* Puts the fetch at the free place `i`, or further up. */
-static void sift_up(struct deadline_heap *heap, size_t i, struct fetch *fetch)
+static struct fetch *take_tree(struct fetch **list)
 {
-    for (; i > 0 && due_ns(fetch) < due_ns(heap->fetches[(i - 1) / 2]); i = (i - 1) / 2)
-        put(heap, i, heap->fetches[(i - 1) / 2]);
-    put(heap, i, fetch);
-}
+    struct fetch *tree = *list;
 
-/* The same, or further down. */
-static void sift_down(struct deadline_heap *heap, size_t i, struct fetch *fetch)
-{
-    for (size_t child = 2 * i + 1; child < heap->size; child = 2 * i + 1) {
-        if (child + 1 < heap->size && due_ns(heap->fetches[child + 1]) < due_ns(heap->fetches[child]))
-            child++;
-        if (due_ns(fetch) <= due_ns(heap->fetches[child]))
-            break;
-        put(heap, i, heap->fetches[child]);
-        i = child;
+    if (tree) {
+        *list = tree->own.next;
+        tree->own.next = NULL;
+        tree->own.before = NULL;
     }
-    put(heap, i, fetch);
+    return tree;
 }
 
-static bool has_room(struct deadline_heap *heap)
+/* Of the trees in a list, one. */
+static struct fetch *merge_list(struct fetch *list)
 {
-    if (heap->size < heap->capacity)
-        return true;
-    size_t capacity = MAX(2 * heap->capacity, (size_t)HEAP_CAPACITY_MIN);
-    struct fetch **fetches = reallocarray(heap->fetches, capacity, sizeof(fetches[0]));
-    if (!fetches)
-        return false;
-    heap->fetches = fetches;
-    heap->capacity = capacity;
-    return true;
+    struct fetch *pairs = NULL;
+    struct fetch *whole = NULL;
+
+    while (list) {
+        struct fetch *a = take_tree(&list);
+        struct fetch *b = take_tree(&list);
+        struct fetch *pair = merge(a, b);
+        pair->own.next = pairs;
+        pairs = pair;
+    }
+    while (pairs)
+        whole = merge(take_tree(&pairs), whole);
+    return whole;
 }
 
-bool deadline_add(struct fetch *fetch)
+static void cut(struct fetch *fetch)
+{
+    struct fetch *before = fetch->own.before;
+
+    if (before->own.child == fetch)
+        before->own.child = fetch->own.next;
+    else
+        before->own.next = fetch->own.next;
+    if (fetch->own.next)
+        fetch->own.next->own.before = before;
+}
+
+void deadline_add(struct fetch *fetch)
 {
     struct fetch_worker *worker = fetch->worker;
 
-    fetch->is_in_heap = fetch->timeout_ms > 0 && has_room(&worker->own_deadlines);
-    if (fetch->is_in_heap)
-        sift_up(&worker->own_deadlines, worker->own_deadlines.size++, fetch);
-    else
+    if (fetch->timeout_ms == 0) {
         TAILQ_INSERT_TAIL(&worker->live, fetch, live_link);
-    return fetch->is_in_heap || fetch->timeout_ms == 0;
-}
-
-static void heap_remove(struct deadline_heap *heap, size_t i)
-{
-    struct fetch *last = heap->fetches[--heap->size];
-
-    if (i == heap->size)
         return;
-    if (i > 0 && due_ns(last) < due_ns(heap->fetches[(i - 1) / 2]))
-        sift_up(heap, i, last);
-    else
-        sift_down(heap, i, last);
+    }
+    fetch->own.child = fetch->own.next = fetch->own.before = NULL;
+    worker->live_own = merge(worker->live_own, fetch);
 }
 
 void deadline_remove(struct fetch *fetch)
 {
-    if (fetch->is_in_heap)
-        heap_remove(&fetch->worker->own_deadlines, fetch->heap_index);
-    else
-        TAILQ_REMOVE(&fetch->worker->live, fetch, live_link);
+    struct fetch_worker *worker = fetch->worker;
+
+    if (fetch->timeout_ms == 0) {
+        TAILQ_REMOVE(&worker->live, fetch, live_link);
+        return;
+    }
+    struct fetch *children = merge_list(fetch->own.child);
+    if (fetch == worker->live_own) {
+        worker->live_own = children;
+        return;
+    }
+    cut(fetch);
+    worker->live_own = merge(worker->live_own, children);
 }
 
 struct fetch *deadline_first(const struct fetch_worker *worker)
 {
     struct fetch *oldest = TAILQ_FIRST(&worker->live);
-    struct fetch *own = worker->own_deadlines.size > 0 ? worker->own_deadlines.fetches[0] : NULL;
+    struct fetch *own = worker->live_own;
 
     if (!oldest || !own)
         return oldest ? oldest : own;
@@ -108,14 +118,4 @@ uint64_t deadline_first_ns(const struct fetch_worker *worker)
     const struct fetch *first = deadline_first(worker);
 
     return first ? due_ns(first) : CLOCK_NEVER;
-}
-
-void deadline_trim(struct fetch_worker *worker)
-{
-    struct deadline_heap *heap = &worker->own_deadlines;
-
-    if (heap->size > 0)
-        return;
-    free(heap->fetches);
-    *heap = (struct deadline_heap){0};
 }

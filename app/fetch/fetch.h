@@ -99,9 +99,14 @@ struct fetch {
     unsigned redirects;
     uint64_t start_ns;
     uint64_t received_bytes;
-    TAILQ_ENTRY(fetch) live_link; /* from the inbox to the end, oldest first; or, */
-    bool is_in_heap;              /* when it has a time-out of its own, */
-    size_t heap_index;
+    union {                           /* from the inbox to the end, by when it times out: */
+        TAILQ_ENTRY(fetch) live_link; /* those without a time-out of their own, oldest first */
+        struct {
+            struct fetch *child;
+            struct fetch *next;
+            struct fetch *before; /* whose child or next this is */
+        } own;
+    };
     TAILQ_ENTRY(fetch) link; /* in the worker's inbox, then in an origin's waiting list */
     /* guarded by the worker's lock: */
     bool is_taken;  /* out of the inbox */

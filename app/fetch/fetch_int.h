@@ -94,12 +94,6 @@ struct fd_slot {
 
 TAILQ_HEAD(fetch_list, fetch);
 
-struct deadline_heap {
-    struct fetch **fetches;
-    size_t size;
-    size_t capacity;
-};
-
 struct fetch_worker {
     /* set before the thread starts, then read-only: */
     struct fetch_pool *pool;
@@ -139,9 +133,9 @@ struct fetch_worker {
     unsigned idle_count;
     unsigned idle_min; /* since the last trim */
     uint64_t trim_at_ns;
-    struct fetch_list live;             /* taken and not ended, oldest first: the next to time out leads */
-    struct deadline_heap own_deadlines; /* the others: they have their own time-outs */
+    struct fetch_list live; /* taken and not ended, oldest first: the next to time out leads */
     TAILQ_HEAD(connecting_list, transfer) connecting; /* likewise */
+    struct fetch *live_own; /* like `live`, those with time-outs of their own; see deadline.c */
 };
 
 struct fetch_pool {
@@ -191,16 +185,12 @@ void route_trim_origins(struct fetch_worker *worker);
 void route_free_origins(struct fetch_worker *worker);
 
 /* deadline.c: called by the worker; the fetches that were taken and have not ended */
-
-/* False when there is no memory for a time-out of its own: the fetch is in, and has to be ended. */
-must_check bool deadline_add(struct fetch *fetch);
+void deadline_add(struct fetch *fetch);
 void deadline_remove(struct fetch *fetch);
 /* The next to time out, NULL when there is none. */
 struct fetch *deadline_first(const struct fetch_worker *worker);
 uint64_t deadline_first_ns(const struct fetch_worker *worker);
 uint64_t deadline_timeout_ms(const struct fetch *fetch);
-/* Gives back what is not used any more. */
-void deadline_trim(struct fetch_worker *worker);
 
 /* shard.c: called by the worker */
 struct shard *shard_choose(struct origin *origin);

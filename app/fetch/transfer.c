@@ -384,7 +384,8 @@ static void follow(struct fetch *fetch, const char *url)
     fetch_target_free(fetch->hop);
     fetch->hop = target;
     fetch->status = 0;
-    buf_done(&fetch->body);
+    fetch->retry_after_s = 0;
+    fetch_done(fetch);
     route_fetch(fetch);
 }
 

@@ -99,10 +99,8 @@ static void take_new(struct fetch_worker *worker)
     while ((fetch = TAILQ_FIRST(&list))) {
         TAILQ_REMOVE(&list, fetch, link);
         fetch_count_start();
-        if (deadline_add(fetch))
-            route_fetch(fetch);
-        else
-            fetch_end(fetch, FETCH_CONNECT, "out of memory");
+        deadline_add(fetch);
+        route_fetch(fetch);
     }
 }
 
@@ -218,7 +216,6 @@ static void run_housekeeping(struct fetch_worker *worker)
         transfer_trim_idle(worker);
         route_trim_origins(worker);
         shard_trim(worker);
-        deadline_trim(worker);
     }
 }
 
@@ -361,7 +358,6 @@ void worker_done(struct fetch_worker *worker)
         close(worker->epoll_fd);
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
-    deadline_trim(worker);
     free(worker->fds);
     pthread_mutex_destroy(&worker->lock);
 }

@@ -54,7 +54,7 @@ static int key_read(const char *secret, struct key *key, struct err *err)
 
 int webhook_check_secret(const char *secret, struct err *err)
 {
-    cleanup(key_wipe) struct key key;
+    cleanup(key_wipe) struct key key = {0};
 
     return key_read(secret, &key, err);
 }
@@ -95,7 +95,7 @@ static bool compute_mac(const struct key *key, const struct piece *pieces, size_
 int webhook_sign(const char *secret, const char *id, uint64_t timestamp_s, const void *body, size_t size,
                  char ret_signature[WEBHOOK_SIGNATURE_SIZE], struct err *err)
 {
-    cleanup(key_wipe) struct key key;
+    cleanup(key_wipe) struct key key = {0};
     unsigned char mac[MAC_BYTES];
     char timestamp[32];
     int rc = key_read(secret, &key, err);

@@ -549,6 +549,28 @@ static void a_large_body_arrives(void **state)
     pool_end(&pool);
 }
 
+/* What stays corked goes out after 200 ms. */
+static void bodies_of_all_sizes_leave_at_once(void **state)
+{
+    static char body[1 << 20];
+    static const size_t sizes[] = {1, 1000, 1400, 16384, 65535, 65536, 65537, 100000, 262144, 1 << 20};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    uint64_t elapsed_ns = 0;
+
+    for (size_t i = 0; i < 5 * ARRAY_LEN(sizes); i++) {
+        struct fetch_call call = {.method = "PUT", .body = body, .body_size = sizes[i % ARRAY_LEN(sizes)]};
+        struct probe probe;
+        probe_init_call(&probe, "/", &call);
+        run(&pool, &probe);
+        assert_int_equal(probe.fetch.reason, FETCH_OK);
+        elapsed_ns += probe.fetch.elapsed_ns;
+        probe_done(&probe);
+    }
+    assert_true(elapsed_ns < 5 * ARRAY_LEN(sizes) * 20 * NS_PER_MS);
+    pool_end(&pool);
+}
+
 /* They use the same handle and connection. */
 static void a_fetch_after_a_call_is_a_plain_get(void **state)
 {
@@ -811,6 +833,41 @@ static void a_fetch_can_have_a_time_out_of_its_own(void **state)
     probe.fetch.timeout_ms = 60000;
     assert_outcome(&pool, &probe, FETCH_OK, 200);
     pool_end(&pool);
+}
+
+static uint64_t earliest_of(const struct fetch *fetches, const bool *is_in, size_t count)
+{
+    uint64_t earliest_ns = CLOCK_NEVER;
+
+    for (size_t i = 0; i < count; i++)
+        if (is_in[i])
+            earliest_ns = MIN(earliest_ns, clock_deadline_ns(fetches[i].start_ns, fetches[i].timeout_ms));
+    return earliest_ns;
+}
+
+/* Against a search through all of them. */
+static void the_next_to_time_out_is_found_whoever_left(void **state)
+{
+    static struct fetch fetches[200];
+    static bool is_in[ARRAY_LEN(fetches)];
+    struct fetch_worker worker = {.live = TAILQ_HEAD_INITIALIZER(worker.live)};
+    (void)state;
+
+    srand(1);
+    for (size_t i = 0; i < 20000; i++) {
+        size_t at = (size_t)rand() % ARRAY_LEN(fetches);
+        struct fetch *fetch = rand() % 4 == 0 && worker.live_own ? deadline_first(&worker) : &fetches[at];
+        at = (size_t)(fetch - fetches);
+        is_in[at] = !is_in[at];
+        if (is_in[at]) {
+            *fetch =
+                (struct fetch){.worker = &worker, .start_ns = i, .timeout_ms = 1 + (unsigned)rand() % 50};
+            deadline_add(fetch);
+        } else {
+            deadline_remove(fetch);
+        }
+        assert_int_equal(deadline_first_ns(&worker), earliest_of(fetches, is_in, ARRAY_LEN(fetches)));
+    }
 }
 
 /* In any order among themselves and among those without; some leave early. */
@@ -1541,6 +1598,7 @@ int main(void)
         cmocka_unit_test(a_call_is_sent_as_it_was_given),
         cmocka_unit_test(a_call_has_no_headers_that_nobody_asked_for),
         cmocka_unit_test(a_large_body_arrives),
+        cmocka_unit_test(bodies_of_all_sizes_leave_at_once),
         cmocka_unit_test(a_fetch_after_a_call_is_a_plain_get),
         cmocka_unit_test(a_head_has_no_body_however_long_that_would_be),
         cmocka_unit_test(what_an_error_says_is_kept_for_a_call),
@@ -1551,6 +1609,7 @@ int main(void)
         cmocka_unit_test(a_call_can_be_cancelled_while_it_sends),
         cmocka_unit_test(headers_that_are_not_the_callers_are_refused),
         cmocka_unit_test(a_fetch_can_have_a_time_out_of_its_own),
+        cmocka_unit_test(the_next_to_time_out_is_found_whoever_left),
         cmocka_unit_test(each_fetch_times_out_at_its_time),
         cmocka_unit_test(a_fetch_cancelled_at_once_ends),
         cmocka_unit_test(a_fetch_cancelled_while_it_runs_ends),
