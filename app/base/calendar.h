@@ -1,4 +1,5 @@
-/* calendar.h - dates of the Gregorian calendar, reckoned backwards before its time, to days since 1970 and back.
+/* calendar.h - dates of the Gregorian calendar, reckoned backwards before its time, to days since 1970 and
+ * back.
  *
  * Threads: any.  Ownership: plain values. */
 #pragma once

@@ -1,7 +1,8 @@
 /* json.h - jansson with the limits and the wording of this program.
  *
- * How to use it: json_parse_body (or _value) on what a client sent, jansson's own calls in between, json_dump for the
- * answer.  Strings that are known to be valid UTF-8 (text.h makes them so) go in by json_stringn_nocheck.
+ * How to use it: json_parse_body (or _value) on what a client sent, jansson's own calls in between,
+ * json_dump for the answer.  Strings that are known to be valid UTF-8 (text.h makes them so) go in by
+ * json_stringn_nocheck.
  * Ownership: the parsed value belongs to the caller (json_decref, or cleanup(json_decref_scope)).
  * Threads: any; one at a time per value. */
 #pragma once

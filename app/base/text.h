@@ -26,6 +26,6 @@ void text_decode_prefix(const char *charset, const char *bytes, size_t size, boo
                         struct buf *out);
 
 /* Appends `bytes`, which are taken for UTF-8, as text that can be stored and shown: U+FFFD stands for each
- * maximal subpart that is not valid, and for each control character (U+0000 to U+001F but tab and newline, and
- * U+007F).  At most three times as long as `bytes`. */
+ * maximal subpart that is not valid, and for each control character (U+0000 to U+001F but tab and newline,
+ * and U+007F).  At most three times as long as `bytes`. */
 void text_utf8_mend(const char *bytes, size_t size, struct buf *out);

@@ -33,9 +33,9 @@ must_check int front_create(const struct front_options *options, struct listener
 /* Starts the request threads and begins to accept. */
 must_check int front_start(struct front *front, struct err *err);
 
-/* Stops accepting; each connection is closed after its present request.  Ends all streams.  Waits until no request is in flight
- * or `deadline_ns`, then cancels what is left and waits until that has ended too.  Returns how many requests
- * had to be cancelled. */
+/* Stops accepting; each connection is closed after its present request.  Ends all streams at once.  Waits
+ * until no request is in flight or `deadline_ns`, then cancels what is left and waits until that has ended
+ * too.  Returns how many requests had to be cancelled. */
 unsigned front_drain(struct front *front, uint64_t deadline_ns);
 
 /* Ends and joins the request threads and closes all connections.  Call front_drain first. */

@@ -339,6 +339,7 @@ static void write_answer(struct request *req, int spool_fd, int status, const ch
     /* The next request may begin before this call ends, and `body` may be what request_body handed out. */
     cleanup(buf_done) struct buf headers = move_out(&req->headers);
     cleanup(buf_done) struct buf received = move_out(&req->body);
+    (void)received;
     body_give_back(conn_of(req));
     struct iovec parts[ANSWER_PARTS] = {
         [ANSWER_HEAD] = {head, length},

@@ -75,6 +75,7 @@ struct task_run {
     /* Set by the step: */
     json_t *result;             /* TASK_STEP_DONE: any JSON value; the runner takes it */
     uint64_t wake_ns;           /* TASK_STEP_WAIT: when to be called again (clock_now_ns) */
+    uint64_t ends_ns;           /* TASK_STEP_WAIT: not done before; 0: nobody knows */
     char error[TASK_ERROR_SIZE]; /* TASK_STEP_FAILED: one sentence of UTF-8 without a full stop */
     bool is_final;              /* TASK_STEP_FAILED: trying again is of no use */
     uint64_t retry_after_ms;    /* TASK_STEP_FAILED: not before; 0: as the task's back-off says */

@@ -965,8 +965,11 @@ static void a_large_body_takes_memory_as_it_arrives(void **state)
     struct client client = dial(&server);
     send_head(&client, "/large", "1048576");
     wait_until(is_budget_taken, &server);
-    wait_until(is_idle, slab_find(server.front, 0));
-    assert_true(slab_find(server.front, 0)->in.capacity < 1024);
+    struct conn *conn = slab_find(server.front, 0);
+    wait_until(is_idle, conn);
+    mutex_lock(&conn->lock); /* nobody owns it meanwhile */
+    assert_true(conn->in.capacity < 1024);
+    mutex_unlock(&conn->lock);
     client_done(&client);
     wait_until(is_budget_whole, &server);
     server_stop(&server);

@@ -571,6 +571,7 @@ static void above_max_streams_there_are_no_more(void **state)
     while (!get(&third, "/stream"))
         continue;
     skip_head(&third);
+    wait_for_count(&feeds.begun, 3);
     client_done(&third);
     client_done(&second);
     wait_for_count(&feeds.closed, 2);
@@ -812,10 +813,11 @@ static void a_stream_that_is_over_outlives_the_front(void **state)
     server_start(&server, "", (struct front_options){0});
     struct client client = listen_as(&server, 0);
     struct request_stream *stream = feeds.feeds[0].stream;
+    front_drain(server.front, in_ms(PATIENCE_MS));
+    client_done(&client);
     server_stop(&server);
     assert_false(request_stream_write(stream, "x", 1));
     request_stream_end(stream);
-    client_done(&client);
 }
 
 static int set_up(void **state)
