@@ -13,6 +13,7 @@ struct app {
     struct front *front;
     struct fetch_pool *fetch;
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
+    struct task_services services;
     struct task_engine *tasks;
     atomic_bool started;
     atomic_bool failed; /* the process cannot go on */

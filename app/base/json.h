@@ -39,10 +39,11 @@ must_check int json_parse_value(const char *text, size_t size, json_t **ret, cha
 /* Whether there is nothing but white space. */
 must_check bool json_is_blank(const char *text, size_t size);
 
-/* Appends `json` (an object or an array), compact, UTF-8 as it is, no `\/`, reals with 15 digits so that
- * 1.003 stays short.  out->failed afterwards also when `json` is NULL: a builder may leave its check to the
+/* Appends `json`, any value, compact: UTF-8 as it is, no `\/`, reals with as few digits as give them back
+ * (1.003 stays short).  Values inside one another must be bounded, as json_parse_body sees to.
+ * out->failed afterwards also when `json` or anything in it is NULL: a builder may leave its check to the
  * end. */
-void json_dump(const json_t *json, struct buf *out);
+void json_dump(json_t *json, struct buf *out);
 
 /* The same text without a tree, for answers that are made often: ten results cost 3 us this way and 26 us
  * when they are built and dumped.  The caller writes braces, commas and keys. */

@@ -95,15 +95,16 @@ int ledger_move(struct ledger *ledger, struct task *task, const struct task_stat
                 const char *error, struct err *err)
 {
     const struct task_status from = task->status;
+    struct task_status next = *to;
 
     assert(from.state == to->state || task_state_can_move(from.state, to->state));
-    int rc = ledger->ops->move(ledger->store, task, to, result, error, err);
+    next.version = from.version + 1;
+    int rc = ledger->ops->move(ledger->store, task, &next, result, error, err);
     if (rc != 0)
         return rc;
     remember(ledger, task);
     count(ledger, &from, -1);
-    task->status = *to;
-    task->status.version = from.version + 1;
+    task->status = next;
     count(ledger, &task->status, 1);
     if (from.state == TASK_STATE_RUNNING && to->state != TASK_STATE_RUNNING && task->kind &&
         task->kind->holds_thread)

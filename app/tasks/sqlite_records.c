@@ -12,6 +12,7 @@ static int read_key(sqlite3_stmt *stmt, struct task_idempotent *ret, struct err 
         .at_ms = (uint64_t)sqlite3_column_int64(stmt, 2),
         .started_ms = (uint64_t)sqlite3_column_int64(stmt, 3),
         .state = (uint8_t)sqlite3_column_int(stmt, 4),
+        .batch = (uint64_t)sqlite3_column_int64(stmt, 5),
     };
     const void *hash = sqlite3_column_blob(stmt, 0);
 
@@ -29,7 +30,7 @@ int sqlite_store_find_key(struct task_store *store, const char *key, struct task
                           struct err *err)
 {
     static const char sql[] =
-        "SELECT request_hash, id, at_ms, started_ms, state FROM idempotency WHERE key = ?1";
+        "SELECT request_hash, id, at_ms, started_ms, state, batch FROM idempotency WHERE key = ?1";
     sqlite3_stmt *stmt;
     int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
 
@@ -48,8 +49,8 @@ int sqlite_store_put_key(struct task_store *store, const char *key, const struct
                          struct err *err)
 {
     static const char sql[] =
-        "INSERT OR REPLACE INTO idempotency (key, request_hash, id, at_ms, started_ms, state) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        "INSERT OR REPLACE INTO idempotency (key, request_hash, id, at_ms, started_ms, state, batch) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     sqlite3_stmt *stmt;
     int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
 
@@ -61,6 +62,7 @@ int sqlite_store_put_key(struct task_store *store, const char *key, const struct
     sqlite_bind_uint(stmt, 4, value->at_ms);
     sqlite_bind_optional(stmt, 5, value->started_ms);
     sqlite_bind_uint(stmt, 6, value->state);
+    sqlite_bind_uint(stmt, 7, value->batch);
     return sqlite_finish(&store->conn, stmt, err);
 }
 

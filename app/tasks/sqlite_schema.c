@@ -67,7 +67,7 @@ static const char version_1[] =
     ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE idempotency ("
     "    key TEXT PRIMARY KEY, request_hash BLOB NOT NULL, id BLOB NOT NULL, at_ms INTEGER NOT NULL,"
-    "    started_ms INTEGER, state INTEGER NOT NULL"
+    "    started_ms INTEGER, state INTEGER NOT NULL, batch INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX idempotency_age ON idempotency (at_ms);"
     "CREATE TABLE event (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, packed BLOB NOT NULL) STRICT;"

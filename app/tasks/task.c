@@ -39,7 +39,6 @@ struct task *task_create(const struct uuid *id, const struct task_spec *spec, ui
         at += sizes[i];
     }
     atomic_init(&task->refs, 1);
-    atomic_init(&task->stop_fd, -1);
     task->id = *id;
     task->created_ms = created_ms;
     task->spec = copy;
