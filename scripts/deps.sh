@@ -8,12 +8,12 @@
 set -euo pipefail
 
 readonly build="gcc libc6-dev make pkgconf libfcgi-dev libcurl4-openssl-dev libjansson-dev libfyaml-dev libjemalloc-dev
-                libsqlite3-dev
+                libsqlite3-dev libssl-dev
                 uthash-dev zlib1g-dev"
 declare -A PACKAGES=(
     [build]="$build"
-    [run]="$build nginx curl"
-    [test]="$build nginx curl libcmocka-dev python3-pytest python3-aiosmtpd openssl"
+    [run]="$build nginx curl tzdata"
+    [test]="$build nginx curl libcmocka-dev python3-pytest python3-aiosmtpd openssl tzdata"
     [lint]="$build clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck"
     [bench]="$build nginx curl wrk libnginx-mod-http-lua python3-flask python3-requests gunicorn"
     [compose]="docker.io docker-compose debootstrap ca-certificates python3-pytest"

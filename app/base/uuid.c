@@ -112,3 +112,17 @@ bool uuid_parse(const char *text, struct uuid *ret)
     *ret = uuid;
     return true;
 }
+
+bool uuid_equal(const struct uuid *a, const struct uuid *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+size_t uuid_bucket(const struct uuid *uuid, size_t buckets)
+{
+    uint64_t random = uuid->bytes[8] & 0x3f;
+
+    for (size_t i = 9; i < sizeof(uuid->bytes); i++)
+        random = random << 8 | uuid->bytes[i];
+    return (size_t)(random % buckets);
+}

@@ -31,3 +31,8 @@ void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE]);
 /* Reads exactly the text form of any UUID version, in either case, and nothing around it.  False, with `ret`
  * untouched, for everything else. */
 must_check bool uuid_parse(const char *text, struct uuid *ret);
+
+must_check bool uuid_equal(const struct uuid *a, const struct uuid *b);
+
+/* Which of `buckets` (> 0) one made by uuid_create belongs to: evenly spread, out of its random bits. */
+must_check size_t uuid_bucket(const struct uuid *uuid, size_t buckets);

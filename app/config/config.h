@@ -10,9 +10,9 @@
  * Threads:   loading reads the environment, so no other thread may change that meanwhile.  A loaded snapshot
  *            is read-only and may be shared by all threads.
  * Ownership: the caller owns the snapshot; everything it points to goes with it.
- * Invariants: every value is in the range that its row in rows.c gives; no pointer but that of an
- *            empty list or map and the unused half of `listen` is NULL.  A 0 that stands for "choose for me" is left as
- *            0: who uses the value chooses. */
+ * Invariants: every value is in the range that its row in rows.c or entries.c gives; no pointer but that of
+ *            an empty list or map and the unused half of `listen` is NULL.  A 0 that stands for "choose for
+ *            me" is left as 0: who uses the value chooses. */
 #pragma once
 
 #include "base/buf.h"

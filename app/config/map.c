@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,11 +43,9 @@ int config_map_add(const struct config_row *row, struct config *config, const ch
             return err_set(err, -ENOMEM, "out of memory");
         memcpy((char *)config + row->offset, &entries, sizeof(entries));
     }
-    char *entry = entries + count * map->entry_size;
-    char *copy = strdup(name);
-    if (!copy)
+    void *entry = entries + count * map->entry_size;
+    if (asprintf((char **)entry, "%s", name) < 0)
         return err_set(err, -ENOMEM, "out of memory");
-    memcpy(entry, &copy, sizeof(copy));
     set_count(row, config, count + 1);
     *ret_entry = entry;
     return config_object_init(&map->table, entry, err);
@@ -58,10 +57,9 @@ static void clear_map(const struct config_row *row, struct config *config)
     size_t count = config_map_count(row, config);
 
     for (size_t i = 0; i < count; i++, entry += row->map->entry_size) {
-        char *name;
-        memcpy(&name, entry, sizeof(name));
-        free(name);
-        config_object_done(&row->map->table, entry);
+        void *fields = entry;
+        free(*(char **)fields);
+        config_object_done(&row->map->table, fields);
     }
     free(entries_of(row, config));
     set_count(row, config, 0);

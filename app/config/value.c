@@ -210,10 +210,9 @@ static int add_item(const struct config_row *row, const char *text, config_text_
         return r;
     if (!list->items) /* room for all there may be: a few KiB */
         list->items = calloc(row->max, sizeof(*list->items));
-    char *copy = list->items ? strdup(text) : NULL;
-    if (!copy)
+    if (!list->items || asprintf(&list->items[list->count], "%s", text) < 0)
         return out_of_memory(err);
-    list->items[list->count++] = copy;
+    list->count++;
     return 0;
 }
 

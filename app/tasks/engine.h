@@ -18,6 +18,7 @@
 #include "tasks/event.h"
 #include "tasks/kind.h"
 #include "tasks/op.h"
+#include "tasks/readers.h"
 #include "tasks/state.h"
 #include "tasks/store.h"
 #include "tasks/task.h"
@@ -69,6 +70,9 @@ struct task_submission {
     int rc;
     bool is_existing; /* `task` is one that was there before */
     struct task_status status;
+
+    /* The engine's: */
+    struct task *existing;
 };
 
 /* Tasks to be accepted together, in one commit. */
@@ -194,7 +198,8 @@ struct task_query {
     size_t running_count;
 
     /* The engine's: */
-    TAILQ_ENTRY(task_query) in_list;
+    struct task_engine *engine;
+    struct task_question question;
 };
 
 #define TASK_POSITION_MAX 100000

@@ -15,6 +15,7 @@ TAILQ_HEAD(task_op_list, task_op);
 struct task_op {
     TAILQ_ENTRY(task_op) in_list;
     const struct task_op_type *type;
+    size_t rows;                      /* about how many it writes, for the size of a transaction */
     int rc;                           /* 0, or why it has been refused: a negative errno value */
     void (*done)(struct task_op *op); /* it has been committed, or refused; on the committer's thread */
 };

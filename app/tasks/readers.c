@@ -7,7 +7,7 @@
 
 #include "base/thread.h"
 
-TAILQ_HEAD(query_list, task_query);
+TAILQ_HEAD(question_list, task_question);
 
 struct reader {
     struct task_readers *readers;
@@ -20,7 +20,7 @@ struct task_readers {
 
     /* guarded by lock: */
     pthread_cond_t wake; /* something to read, or stopping */
-    struct query_list asked;
+    struct question_list asked;
     bool is_stopping;
 
     /* set before threads start, then read-only: */
@@ -32,52 +32,44 @@ struct task_readers {
     struct reader all[];
 };
 
-/* The next query, NULL when there will be none. */
-static struct task_query *take_query(struct task_readers *readers)
+/* The next question, NULL when there will be none. */
+static struct task_question *take_question(struct task_readers *readers)
 {
     LOCK(&readers->lock);
     while (TAILQ_EMPTY(&readers->asked) && !readers->is_stopping)
         pthread_cond_wait(&readers->wake, &readers->lock);
-    struct task_query *query = TAILQ_FIRST(&readers->asked);
-    if (query)
-        TAILQ_REMOVE(&readers->asked, query, in_list);
-    return query;
-}
-
-static void answer(const struct task_store_ops *store, struct task_reader *reader, struct task_query *query)
-{
-    query->rc = query->limit == 0 ? store->get(reader, &query->id, &query->tasks[0], &query->err)
-                                  : store->list(reader, query->limit, query->tasks, &query->err);
-    query->done(query);
+    struct task_question *question = TAILQ_FIRST(&readers->asked);
+    if (question)
+        TAILQ_REMOVE(&readers->asked, question, in_list);
+    return question;
 }
 
 static void *reader_main(void *arg)
 {
     struct reader *reader = arg;
-    struct task_query *query;
+    struct task_question *question;
 
-    while ((query = take_query(reader->readers)) != NULL)
-        answer(reader->readers->store, reader->reader, query);
+    while ((question = take_question(reader->readers)) != NULL)
+        question->answer(question, reader->readers->store, reader->reader, 0);
     return NULL;
 }
 
 /* False when nobody will look there any more. */
-static bool put_with_asked(struct task_readers *readers, struct task_query *query)
+static bool put_with_asked(struct task_readers *readers, struct task_question *question)
 {
     LOCK(&readers->lock);
     if (readers->is_stopping)
         return false;
-    TAILQ_INSERT_TAIL(&readers->asked, query, in_list);
+    TAILQ_INSERT_TAIL(&readers->asked, question, in_list);
     pthread_cond_signal(&readers->wake);
     return true;
 }
 
-void task_readers_ask(struct task_readers *readers, struct task_query *query)
+void task_readers_ask(struct task_readers *readers, struct task_question *question)
 {
-    if (put_with_asked(readers, query))
+    if (put_with_asked(readers, question))
         return;
-    query->rc = err_set(&query->err, -ESHUTDOWN, "the server is stopping");
-    query->done(query);
+    question->answer(question, readers->store, NULL, -ESHUTDOWN);
 }
 
 int task_readers_create(const struct task_store_ops *store, const char *where, unsigned count,

@@ -15,6 +15,7 @@
 #include "base/heap.h"
 #include "base/uuid.h"
 #include "tasks/kind.h"
+#include "tasks/op.h"
 #include "tasks/state.h"
 
 #define TASK_PRIORITY_COUNT   10 /* 0 comes first */
@@ -95,7 +96,26 @@ enum task_place {
     TASK_PLACE_PENDING, /* for task_resume */
 };
 
+/* What came out of a run. */
+enum task_outcome_type {
+    TASK_OUTCOME_SUCCEEDED,
+    TASK_OUTCOME_FAILED,
+    TASK_OUTCOME_CANCELLED,
+    TASK_OUTCOME_BROKEN_OFF, /* the program stops: it is run another time */
+};
+
+struct task_outcome {
+    enum task_outcome_type type;
+    char *result;            /* succeeded: JSON text on the heap */
+    char *error;             /* failed: on the heap; NULL: memory was short */
+    bool is_final;           /* failed: trying again is of no use */
+    uint64_t retry_after_ms; /* failed: not before; 0: as the back-off says */
+};
+
+struct task_engine;
 struct task_pool;
+struct task_thread;
+
 struct task {
     _Atomic unsigned refs;
 
@@ -111,23 +131,38 @@ struct task {
     char *error;                   /* the last one; NULL unless read and there was one */
     struct task_attempt *past;     /* earlier runs, oldest first; where the reader was asked for them */
     size_t past_count;
-    TAILQ_ENTRY(task) in_list; /* of a transaction, then the pool's */
+    TAILQ_ENTRY(task) in_list;     /* of a transaction, then the pool's */
+    LIST_ENTRY(task) in_running;   /* of the ledger's table, while it runs */
+    TAILQ_ENTRY(task) in_stopping; /* of a transaction */
+    bool is_stopping;              /* it is in that list */
+    TAILQ_ENTRY(task) in_touched;  /* of a transaction */
+    uint64_t touched_in;           /* the number of the last transaction that changed it while it ran */
+    struct task_status before;     /* its status before that */
 
     /* The pool's, while it runs: */
     struct task_pool *pool;
     enum task_place place;
     bool is_resumed; /* task_resume came while a thread had it in hand */
     struct heap_node timer;
-    LIST_ENTRY(task) in_bucket;
+    LIST_ENTRY(task) in_pool;
     uint64_t accepted_ns; /* 0: by an earlier process */
     uint64_t ready_ns;    /* since when it could go on */
     uint64_t started_ns;  /* when this run began */
     uint64_t deadline_ns; /* when it is to be ended; CLOCK_NEVER: not at all */
     uint64_t wake_ns;     /* waiting: the time; CLOCK_NEVER otherwise */
+    uint64_t ends_ns;     /* waiting: not done before */
     void *state;          /* the kind's */
     _Atomic int stop;     /* enum task_stop; any thread */
-    _Atomic int stop_fd;  /* of the thread that has it in hand, or -1; written under the pool's lock */
+    struct task_thread *thread; /* that has it in hand */
     _Atomic uint64_t progress_at_ns; /* when progress was last told */
+
+    /* On its way to the committer: */
+    struct task_engine *engine;
+    struct task_op end_op;
+    struct task_outcome outcome;
+    struct task_op progress_op;
+    atomic_bool is_progress_posted;
+    _Atomic double progress;
 
     char text[]; /* the texts of `spec` */
 };

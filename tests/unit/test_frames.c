@@ -218,6 +218,59 @@ static void the_next_request_is_left_alone(void **state)
     assert_body(&frames, &in, "second");
 }
 
+static void the_body_is_moved_to_the_front(void **state)
+{
+    struct frames frames;
+    (void)state;
+
+    for (size_t piece = 1; piece < 20; piece++) {
+        cleanup(buf_done) struct buf in = BUF_INIT(1 << 16);
+        make_request(&in, 100, "0123456789abcdef", piece);
+        assert_int_equal(scan_whole(&frames, &in), FRAMES_COMPLETE);
+        assert_int_equal(frames_move_body(&frames, in.data), 16);
+        assert_memory_equal(in.data, "0123456789abcdef", 16);
+    }
+}
+
+/* ---- one parameter ---- */
+
+static void assert_param(const struct frames *frames, const char *bytes, const char *name,
+                         const char *expected)
+{
+    char value[400];
+    int length = frames_find_param(frames, bytes, name, value, sizeof(value));
+
+    assert_int_equal(length, strlen(expected));
+    assert_string_equal(value, expected);
+}
+
+static void a_parameter_is_found_however_it_is_cut(void **state)
+{
+    char long_value[301];
+    char value[8];
+    struct frames frames;
+    (void)state;
+
+    memset(long_value, 'v', 300);
+    long_value[300] = '\0';
+    for (size_t piece = 1; piece < 40; piece++) {
+        cleanup(buf_done) struct buf in = BUF_INIT(1 << 16);
+        make_request(&in, piece, "", 1);
+        assert_int_equal(scan_whole(&frames, &in), FRAMES_COMPLETE);
+        assert_param(&frames, in.data, "REQUEST_METHOD", "GET");
+        assert_param(&frames, in.data, "EMPTY", "");
+        assert_param(&frames, in.data, "", "no name");
+        assert_param(&frames, in.data, "LONG", long_value);
+        assert_int_equal(frames_find_param(&frames, in.data, "LONG", value, sizeof(value)), 300);
+        assert_string_equal(value, "vvvvvvv");
+        assert_int_equal(frames_find_param(&frames, in.data, "LONG", value, 1), 300);
+        assert_string_equal(value, "");
+        assert_int_equal(frames_find_param(&frames, in.data, "REQUEST", value, sizeof(value)), -ENOENT);
+        assert_int_equal(frames_find_param(&frames, in.data, "request_method", value, sizeof(value)),
+                         -ENOENT);
+    }
+}
+
 /* ---- limits ---- */
 
 static void a_body_over_the_limit_shows_in_the_header_of_its_record(void **state)
@@ -419,6 +472,8 @@ static bool are_whole(const void *params, size_t size, size_t piece)
     add_params(&in, &content, piece);
     add_stdin(&in, "", 0, 1);
     assert_int_equal(scan_whole(&frames, &in), FRAMES_COMPLETE);
+    char value[4];
+    assert_int_equal(frames_find_param(&frames, in.data, "none", value, sizeof(value)), -ENOENT);
     return frames_params_are_whole(&frames, in.data);
 }
 
@@ -481,6 +536,8 @@ int main(void)
         cmocka_unit_test(padding_is_skipped),
         cmocka_unit_test(a_request_without_parameters_is_complete),
         cmocka_unit_test(the_next_request_is_left_alone),
+        cmocka_unit_test(the_body_is_moved_to_the_front),
+        cmocka_unit_test(a_parameter_is_found_however_it_is_cut),
         cmocka_unit_test(a_body_over_the_limit_shows_in_the_header_of_its_record),
         cmocka_unit_test(a_body_of_just_the_limit_is_taken),
         cmocka_unit_test(parameters_over_the_limit_are_refused_by_their_header),
