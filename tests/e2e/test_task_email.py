@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import ssl
 import time
 
@@ -12,6 +11,7 @@ pytest.importorskip("aiosmtpd", reason="python3-aiosmtpd is not installed")
 
 from harness.expect import detailed_problem
 from harness.metrics import MAILS
+from harness.programs import free_port
 from harness.smtp import MailServer
 from harness.wait import wait_until
 
@@ -29,8 +29,8 @@ def mail_server():
 
 @pytest.fixture
 def start(heddle):
-    def start_for(server, **mail):
-        return heddle(mail={"server": server.url, "starttls": "never", "from": "heddle@example.com", **mail})
+    def start_for(mail_server, **mail):
+        return heddle(mail={"server": mail_server.url, "starttls": "never", "from": "heddle@example.com", **mail})
     return start_for
 
 
@@ -215,9 +215,7 @@ def test_when_one_recipient_is_refused_nobody_gets_it(start):
 
 
 def test_a_server_that_is_gone_is_tried_again(start, mail_server):
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        port = placeholder.getsockname()[1]
-    program = start(mail_server, server=f"smtp://127.0.0.1:{port}")
+    program = start(mail_server, server=f"smtp://127.0.0.1:{free_port()}")
     task = send(program, max_attempts=2, backoff=NO_WAIT)
     assert (task["state"], task["attempts"]) == ("dead", 2)
     assert task["error"].startswith("the mail server could not be used")
@@ -226,6 +224,7 @@ def test_a_server_that_is_gone_is_tried_again(start, mail_server):
 
 # ---- login and TLS ----
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
 @pytest.mark.parametrize("password, state", [("secret", "succeeded"), ("wrong", "dead")])
 def test_login(heddle, password, state):
     with MailServer(login=("heddle", "secret")) as server:
@@ -273,8 +272,8 @@ def test_a_cancel_ends_a_stall_at_once(start, step):
         before = time.monotonic()
         assert program.ask("POST", f"/tasks/{task_id}/cancel").status in (200, 202)
         assert wait_until_final(program, task_id)["state"] == "cancelled"
-        assert time.monotonic() - before < 0.9  # libcurl itself looks up once a second
         wait_until(lambda: program.metric(MAILS, outcome="cancelled") == 1, "the mail is counted")
+        assert time.monotonic() - before < 0.5  # libcurl itself looks up once a second
         assert send(program)["state"] == "succeeded"
 
 
