@@ -1,5 +1,5 @@
-/* fuzz_cron.c - cron_parse, cron_zone_parse, cron_next: spans follow each other, ticks are later than what they
- * come after and match the expression.
+/* fuzz_cron.c - cron_parse, cron_zone_parse, cron_next: spans follow each other, ticks are later than what
+ * they come after and match the expression.
  *
  * Build: clang -fsanitize=fuzzer,address,undefined.  Input: an expression up to a newline; then 8 bytes, the
  * milliseconds after which; the rest is the file of a time zone, UTC when it is none. */
