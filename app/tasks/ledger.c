@@ -95,15 +95,16 @@ int ledger_move(struct ledger *ledger, struct task *task, const struct task_stat
                 const char *error, struct err *err)
 {
     const struct task_status from = task->status;
+    struct task_status next = *to;
 
     assert(from.state == to->state || task_state_can_move(from.state, to->state));
-    int rc = ledger->ops->move(ledger->store, task, to, result, error, err);
+    next.version = from.version + 1;
+    int rc = ledger->ops->move(ledger->store, task, &next, result, error, err);
     if (rc != 0)
         return rc;
     remember(ledger, task);
     count(ledger, &from, -1);
-    task->status = *to;
-    task->status.version = from.version + 1;
+    task->status = next;
     count(ledger, &task->status, 1);
     if (from.state == TASK_STATE_RUNNING && to->state != TASK_STATE_RUNNING && task->kind &&
         task->kind->holds_thread)
@@ -219,14 +220,10 @@ int ledger_remove(struct ledger *ledger, const struct task *task, struct err *er
 
 /* ---- what runs ---- */
 
-static struct task_running_list *bucket_of(const struct ledger *ledger, const struct uuid *id)
-{
-    return (struct task_running_list *)&ledger->running[uuid_bucket(id, LEDGER_RUNNING_BUCKETS)];
-}
 
 struct task *ledger_find_running(const struct ledger *ledger, const struct uuid *id)
 {
-    struct task *task = LIST_FIRST(bucket_of(ledger, id));
+    struct task *task = LIST_FIRST(&ledger->running[uuid_bucket(id, LEDGER_RUNNING_BUCKETS)]);
 
     while (task && !uuid_equal(&task->id, id))
         task = LIST_NEXT(task, in_running);
@@ -246,8 +243,8 @@ void ledger_take_started(struct ledger *ledger, struct task_list *ret_started)
     struct task *task;
 
     for (task = TAILQ_FIRST(&ledger->starting); task; task = TAILQ_NEXT(task, in_list)) {
-        struct task_running_list *bucket = bucket_of(ledger, &task->id);
-        LIST_INSERT_HEAD(bucket, task_ref(task), in_running);
+        size_t bucket = uuid_bucket(&task->id, LEDGER_RUNNING_BUCKETS);
+        LIST_INSERT_HEAD(&ledger->running[bucket], task_ref(task), in_running);
     }
     TAILQ_CONCAT(ret_started, &ledger->starting, in_list);
     ledger->starting_count = 0;

@@ -49,7 +49,7 @@ struct task_idempotent {
     uint64_t at_ms;           /* wall clock */
     uint64_t started_ms;      /* of the task, when it was accepted; 0: it was not running */
     uint8_t state;            /* the same */
-    uint64_t transaction;     /* a number that the caller gives */
+    uint64_t batch;           /* a number that the caller gives */
 };
 
 /* Which tasks a list is to show. */

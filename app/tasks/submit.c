@@ -34,7 +34,7 @@ static void replay(struct task_submit *submit, struct task *task, const struct t
 /* Whether the task of that id is one of those that this transaction makes. */
 static bool is_new(const struct ledger *ledger, const struct task_idempotent *then)
 {
-    return then->transaction == ledger->number;
+    return then->batch == ledger->number;
 }
 
 /* 0: nobody has used the key (any more); 1: the submit is answered; or an error. */
@@ -70,7 +70,7 @@ static int keep_key(struct ledger *ledger, const struct task_submit *submit, str
         .at_ms = ledger->now_ms,
         .started_ms = task->status.started_ms,
         .state = (uint8_t)task->status.state,
-        .transaction = ledger->number,
+        .batch = ledger->number,
     };
 
     memcpy(now.request_hash, submit->request_hash, sizeof(now.request_hash));

@@ -133,7 +133,11 @@ struct task {
     size_t past_count;
     TAILQ_ENTRY(task) in_list;     /* of a transaction, then the pool's */
     LIST_ENTRY(task) in_running;   /* of the ledger's table, while it runs */
-    TAILQ_ENTRY(task) in_stopping; /* of a transaction */ 
+    TAILQ_ENTRY(task) in_stopping; /* of a transaction */
+    bool is_stopping;              /* it is in that list */
+    TAILQ_ENTRY(task) in_touched;  /* of a transaction */
+    uint64_t touched_in;           /* the number of the last transaction that changed it while it ran */
+    struct task_status before;     /* its status before that */
 
     /* The pool's, while it runs: */
     struct task_pool *pool;
