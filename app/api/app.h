@@ -7,6 +7,7 @@
 #include "fetch/fetch.h"
 #include "front/front.h"
 #include "tasks/engine.h"
+#include "tasks/schedules.h"
 
 struct app {
     const struct config *config;
@@ -15,6 +16,7 @@ struct app {
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
     struct task_services services;
     struct task_engine *tasks;
+    struct task_schedules *schedules;
     atomic_bool started;
     atomic_bool failed; /* the process cannot go on */
 };
