@@ -88,6 +88,14 @@ static inline void fault_remember(enum fault_op_type type, int file, size_t at, 
     fault.ops[fault.count++] = op;
 }
 
+/* Without a sync of the folder the file may come back. */
+static inline void fault_remember_delete(int file, bool sync_folder)
+{
+    fault_remember(FAULT_DELETE, file, 0, NULL, 0);
+    if (sync_folder)
+        fault_remember(FAULT_SYNC, file, 0, NULL, 0);
+}
+
 static inline void fault_record(void)
 {
     fault.is_recording = true;
@@ -312,9 +320,9 @@ static int fault_delete(sqlite3_vfs *vfs, const char *name, int sync_folder)
     for (int type = FAULT_FILE_LOG; type < FAULT_FILE_COUNT; type++) {
         size_t size = strlen(fault_endings[type]);
         if (length > size && strcmp(name + length - size, fault_endings[type]) == 0)
-            fault_remember(FAULT_DELETE, type, 0, NULL, 0);
+            fault_remember_delete(type, sync_folder != 0);
     }
-    return fault.real->xDelete(fault.real, name, sync_folder & 0);
+    return fault.real->xDelete(fault.real, name, 0);
 }
 
 static int fault_last_error(sqlite3_vfs *vfs, int size, char *text)
