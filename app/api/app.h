@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "fetch/fetch.h"
 #include "front/front.h"
+#include "mail/mail.h"
 #include "tasks/engine.h"
 #include "tasks/schedules.h"
 
@@ -14,6 +15,7 @@ struct app {
     struct front *front;
     struct fetch_pool *fetch;
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
+    struct mailer *mailer;
     struct task_services services;
     struct task_engine *tasks;
     struct task_schedules *schedules;
