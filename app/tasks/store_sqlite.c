@@ -14,7 +14,7 @@ int sqlite_checkpoint_pages = 4096;
 
 /* What has been freed in the file is kept for what comes, unless it is more than this and a quarter of the
  * file; then so much is given back at a time. */
-#define FREE_PAGES_MIN 4096
+#define FREE_PAGES_MIN 1024
 #define SHRINK_SQL     "PRAGMA incremental_vacuum(256)"
 
 /* ---- opening and closing ---- */
