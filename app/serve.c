@@ -69,7 +69,8 @@ static int create_tasks(struct app *app, struct err *err)
 
     config.store = task_store_find(app->config->tasks.store, &config.where);
     assert(config.store); /* the configuration has been checked */
-    return task_engine_create(&config, &app->tasks, err);
+    int rc = task_engine_create(&config, &app->tasks, err);
+    return rc == 0 ? task_schedules_create(app->tasks, &app->schedules, err) : rc;
 }
 
 static int create_front(struct app *app, unsigned max_in_flight, struct err *err)
@@ -123,6 +124,8 @@ static int start_parts(struct app *app, struct err *err)
     if (rc == 0)
         rc = task_engine_start(app->tasks, err);
     if (rc == 0)
+        rc = task_schedules_start(app->schedules, err);
+    if (rc == 0)
         rc = front_start(app->front, err);
     return rc;
 }
@@ -130,6 +133,7 @@ static int start_parts(struct app *app, struct err *err)
 static void free_parts(struct app *app)
 {
     front_free(app->front);
+    task_schedules_free(app->schedules);
     task_engine_free(app->tasks);
     mailer_free(app->mailer);
     fetch_pool_free(app->fetch);
@@ -199,6 +203,8 @@ static void stop_parts(struct app *app)
     /* No new connections; requests in flight are answered, and cancelled at the deadline. */
     unsigned cancelled = app->front ? front_drain(app->front, deadline_ns) : 0;
     /* No new tasks; those that can end in time do. */
+    if (app->schedules)
+        task_schedules_stop(app->schedules);
     size_t unfinished = app->tasks ? task_engine_drain(app->tasks, deadline_ns) : 0;
     /* Nothing is in flight any more: the threads end, those who ask before those who serve. */
     if (app->front)

@@ -8,6 +8,7 @@
 #include "front/front.h"
 #include "mail/mail.h"
 #include "tasks/engine.h"
+#include "tasks/schedules.h"
 
 struct app {
     const struct config *config;
@@ -17,6 +18,7 @@ struct app {
     struct mailer *mailer;
     struct task_services services;
     struct task_engine *tasks;
+    struct task_schedules *schedules;
     atomic_bool started;
     atomic_bool failed; /* the process cannot go on */
 };
