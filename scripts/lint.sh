@@ -37,7 +37,7 @@ headers_alone() {
     done
 }
 
-# base <- config, metrics <- fetch, front <- gather <- tasks <- api <- main.  A row: folder, what it may include.
+# base <- config, metrics <- fetch, front <- gather <- tasks <- api, cli <- main.  A row: folder, what it may include.
 include_rule() {
     local bad=0 folder allowed file included
     while read -r folder allowed; do
@@ -57,6 +57,7 @@ front base config metrics
 gather base config metrics fetch
 tasks base config metrics fetch gather
 api base config metrics fetch front gather tasks
+cli base config tasks
 RULE
     return "$bad"
 }
