@@ -82,6 +82,7 @@ static int connect_to(struct fcgi_client *client, struct err *err)
         return fail(err, errnum);
     }
     client->fd = fd;
+    client->has_answered = false;
     return 0;
 }
 
@@ -255,6 +256,7 @@ static int ask_once(struct fcgi_client *client, const struct buf *request, struc
         rc = read_output(client->fd, &ret->body, err);
     if (rc != 0)
         fcgi_client_close(client);
+    client->has_answered = rc == 0;
     return rc;
 }
 
@@ -270,7 +272,7 @@ int fcgi_client_ask(struct fcgi_client *client, const char *method, const char *
         return err_set(err, -ENOMEM, "out of memory for a request");
     if (!may_repeat)
         fcgi_client_close(client);
-    bool has_rested = client->fd >= 0;
+    bool has_rested = client->fd >= 0 && client->has_answered;
     int rc = ask_once(client, &request, ret, err);
     if (rc == -ECONNRESET && has_rested && ret->body.size == 0)
         rc = ask_once(client, &request, ret, err);

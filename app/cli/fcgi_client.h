@@ -18,6 +18,7 @@
 struct fcgi_client {
     const struct listen_address *address; /* lent */
     int fd;                               /* -1: not connected */
+    bool has_answered;                    /* on this connection */
 };
 
 struct fcgi_answer {
