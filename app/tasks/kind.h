@@ -116,7 +116,7 @@ void task_run_progress(const struct task_run *run, double fraction);
 /* The same, for what a pending task waits for.  Any thread, before its task_resume. */
 void task_progress(struct task *task, double fraction);
 
-#define TASK_KINDS(ROW) ROW(sleep) ROW(http) ROW(callback) ROW(fan_out) ROW(digest)
+#define TASK_KINDS(ROW) ROW(sleep) ROW(http) ROW(callback) ROW(fan_out) ROW(digest) ROW(command)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;
 TASK_KINDS(TASK_KIND_DECLARE)

@@ -202,6 +202,7 @@ static unsigned long mock_max_in_flight(struct fan *fan)
                                      .targets = ask.targets,
                                      .count = 1,
                                      .keep_max_bytes = 4096,
+                                     .part_ended = on_part_ended,
                                      .done = on_done,
                                      .arg = &run};
     run = (struct run){0};
