@@ -76,7 +76,7 @@ FCGX_(?!GetParam\b)\w+ :!app/front/fcgi.c
 curl_global_\w+ :!app/serve.c
 curl_(?!global_)\w+ :!app/fetch/ :!app/config/url.c
 fy_\w+ :!app/config/
-sqlite3_\w+ :!app/tasks/sqlite.c :!app/tasks/store_sqlite.c :!app/tasks/sqlite_int.h
+sqlite3_\w+ :!app/tasks/sqlite* :!app/tasks/store_sqlite.c
 v?fork|exec[lv]p?e?|posix_spawnp?|system|popen :!app/none
 RULE
     return "$bad"
