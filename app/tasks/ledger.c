@@ -220,7 +220,6 @@ int ledger_remove(struct ledger *ledger, const struct task *task, struct err *er
 
 /* ---- what runs ---- */
 
-
 struct task *ledger_find_running(const struct ledger *ledger, const struct uuid *id)
 {
     struct task *task = LIST_FIRST(&ledger->running[uuid_bucket(id, LEDGER_RUNNING_BUCKETS)]);

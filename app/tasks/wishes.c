@@ -38,7 +38,8 @@ static int keep_last_run(struct ledger *ledger, const struct task *task, struct 
         .error = task->error,
     };
 
-    return task->status.started_ms == 0 ? 0 : ledger->ops->add_attempt(ledger->store, &task->id, &attempt, err);
+    return task->status.started_ms == 0 ? 0
+                                        : ledger->ops->add_attempt(ledger->store, &task->id, &attempt, err);
 }
 
 static int is_key_taken(struct ledger *ledger, const struct task *task, struct err *err)
