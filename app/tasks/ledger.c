@@ -229,6 +229,15 @@ struct task *ledger_find_running(const struct ledger *ledger, const struct uuid 
     return task;
 }
 
+struct task *ledger_find_starting(const struct ledger *ledger, const struct uuid *id)
+{
+    struct task *task = TAILQ_FIRST(&ledger->starting);
+
+    while (task && !uuid_equal(&task->id, id))
+        task = TAILQ_NEXT(task, in_list);
+    return task;
+}
+
 void ledger_stop_task(struct ledger *ledger, struct task *task)
 {
     if (task->is_stopping)

@@ -105,6 +105,9 @@ must_check int ledger_prune(struct ledger *ledger, struct err *err);
 /* The task that runs under this id; NULL when there is none. */
 struct task *ledger_find_running(const struct ledger *ledger, const struct uuid *id);
 
+/* The task that this transaction starts under this id; NULL when there is none. */
+struct task *ledger_find_starting(const struct ledger *ledger, const struct uuid *id);
+
 /* Has a running task be told to end when this is committed. */
 void ledger_stop_task(struct ledger *ledger, struct task *task);
 

@@ -87,10 +87,19 @@ static int get_or_add(struct task_queues *queues, const char *name, bool is_paus
     return rc < 0 ? rc : id;
 }
 
+/* The queue that always exists may be configured like others. */
+static bool is_default_paused(const struct config *config)
+{
+    for (size_t i = 0; i < config->tasks.queue_count; i++)
+        if (strcmp(config->tasks.queues[i].name, "default") == 0)
+            return config->tasks.queues[i].is_paused;
+    return false;
+}
+
 static int add_configured(struct task_queues *queues, const struct config *config,
                           const struct task_store_ops *ops, struct task_store *store, struct err *err)
 {
-    int id = get_or_add(queues, "default", false, ops, store, err);
+    int id = get_or_add(queues, "default", is_default_paused(config), ops, store, err);
 
     for (size_t i = 0; id >= 0 && i < config->tasks.queue_count; i++) {
         const struct config_queue *wanted = &config->tasks.queues[i];

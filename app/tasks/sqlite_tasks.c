@@ -35,7 +35,7 @@ int sqlite_store_move(struct task_store *store, const struct task *task, const s
 int sqlite_store_add_attempt(struct task_store *store, const struct uuid *id,
                              const struct task_attempt *attempt, struct err *err)
 {
-    static const char sql[] = "INSERT OR REPLACE INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    static const char sql[] = "INSERT OR IGNORE INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     sqlite3_stmt *stmt;
     int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
 

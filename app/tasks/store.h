@@ -112,7 +112,7 @@ struct task_store_ops {
     int (*running)(struct task_store *store, const struct uuid *after, size_t limit, struct task **ret,
                    struct err *err);
 
-    /* Keeps a run that has ended in the task's past. */
+    /* Keeps a run that has ended in the task's past; one that is there already stays as it is. */
     int (*add_attempt)(struct task_store *store, const struct uuid *id, const struct task_attempt *attempt,
                        struct err *err);
 
