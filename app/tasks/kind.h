@@ -73,12 +73,12 @@ struct task_run {
     void *state;
 
     /* Set by the step: */
-    json_t *result;             /* TASK_STEP_DONE: any JSON value; the runner takes it */
-    uint64_t wake_ns;           /* TASK_STEP_WAIT: when to be called again (clock_now_ns) */
-    uint64_t ends_ns;           /* TASK_STEP_WAIT: not done before; 0: nobody knows */
+    json_t *result;              /* TASK_STEP_DONE: any JSON value; the runner takes it */
+    uint64_t wake_ns;            /* TASK_STEP_WAIT: when to be called again (clock_now_ns) */
+    uint64_t ends_ns;            /* TASK_STEP_WAIT: not done before; 0: nobody knows */
     char error[TASK_ERROR_SIZE]; /* TASK_STEP_FAILED: one sentence of UTF-8 without a full stop */
-    bool is_final;              /* TASK_STEP_FAILED: trying again is of no use */
-    uint64_t retry_after_ms;    /* TASK_STEP_FAILED: not before; 0: as the task's back-off says */
+    bool is_final;               /* TASK_STEP_FAILED: trying again is of no use */
+    uint64_t retry_after_ms;     /* TASK_STEP_FAILED: not before; 0: as the task's back-off says */
 };
 
 struct task_kind {
@@ -113,7 +113,9 @@ must_check bool task_run_must_stop(const struct task_run *run);
 /* How far it is, from 0 to 1.  Shown to whoever looks; cheap, may be called often. */
 void task_run_progress(const struct task_run *run, double fraction);
 
-#define TASK_KINDS(ROW) ROW(sleep)
+#define TASK_KINDS(ROW) \
+    ROW(email) \
+    ROW(sleep)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;
 TASK_KINDS(TASK_KIND_DECLARE)
