@@ -37,8 +37,8 @@ headers_alone() {
     done
 }
 
-# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api, cli <- main.  A row: folder, what it may
-# include.
+# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api, cli <- main.
+# A row: folder, what it may include.
 include_rule() {
     local bad=0 folder allowed file included
     while read -r folder allowed; do
