@@ -26,6 +26,7 @@ void serve_register_metrics(void)
     metrics_register(metrics_process, metrics_process_count);
     front_register_metrics(api_routes, api_route_count);
     metrics_register(fetch_metrics, fetch_metrics_count);
+    metrics_register(mail_metrics, mail_metrics_count);
     metrics_register(tasks_metrics, tasks_metrics_count);
 }
 
@@ -58,7 +59,7 @@ static void on_store_failed(void *arg)
 
 static int create_tasks(struct app *app, struct err *err)
 {
-    app->services = (struct task_services){.config = app->config, .fetch = app->fetch};
+    app->services = (struct task_services){.config = app->config, .fetch = app->fetch, .mailer = app->mailer};
     struct task_engine_config config = {
         .kinds = task_kinds,
         .services = &app->services,
@@ -68,7 +69,8 @@ static int create_tasks(struct app *app, struct err *err)
 
     config.store = task_store_find(app->config->tasks.store, &config.where);
     assert(config.store); /* the configuration has been checked */
-    return task_engine_create(&config, &app->tasks, err);
+    int rc = task_engine_create(&config, &app->tasks, err);
+    return rc == 0 ? task_schedules_create(app->tasks, &app->schedules, err) : rc;
 }
 
 static int create_front(struct app *app, unsigned max_in_flight, struct err *err)
@@ -104,6 +106,8 @@ static int create_parts(struct app *app, struct err *err)
     if (rc == 0)
         rc = fetch_pool_create(app->config, &app->fetch, err);
     if (rc == 0)
+        rc = mailer_create(app->config, &app->mailer, err);
+    if (rc == 0)
         rc = create_tasks(app, err);
     if (rc == 0)
         rc = create_front(app, max_in_flight, err);
@@ -116,7 +120,11 @@ static int start_parts(struct app *app, struct err *err)
     int rc = fetch_pool_start(app->fetch, err);
 
     if (rc == 0)
+        rc = mailer_start(app->mailer, err);
+    if (rc == 0)
         rc = task_engine_start(app->tasks, err);
+    if (rc == 0)
+        rc = task_schedules_start(app->schedules, err);
     if (rc == 0)
         rc = front_start(app->front, err);
     return rc;
@@ -125,7 +133,9 @@ static int start_parts(struct app *app, struct err *err)
 static void free_parts(struct app *app)
 {
     front_free(app->front);
+    task_schedules_free(app->schedules);
     task_engine_free(app->tasks);
+    mailer_free(app->mailer);
     fetch_pool_free(app->fetch);
     for (size_t i = 0; app->targets && app->targets[i]; i++)
         fetch_target_free(app->targets[i]);
@@ -193,12 +203,16 @@ static void stop_parts(struct app *app)
     /* No new connections; requests in flight are answered, and cancelled at the deadline. */
     unsigned cancelled = app->front ? front_drain(app->front, deadline_ns) : 0;
     /* No new tasks; those that can end in time do. */
+    if (app->schedules)
+        task_schedules_stop(app->schedules);
     size_t unfinished = app->tasks ? task_engine_drain(app->tasks, deadline_ns) : 0;
     /* Nothing is in flight any more: the threads end, those who ask before those who serve. */
     if (app->front)
         front_stop(app->front);
     if (app->tasks)
         task_engine_stop(app->tasks);
+    if (app->mailer)
+        mailer_stop(app->mailer);
     if (app->fetch)
         fetch_pool_stop(app->fetch);
     log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_interrupted", unfinished));

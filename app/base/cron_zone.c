@@ -25,6 +25,8 @@
 /* What RFC 8536 allows an offset to be. */
 #define OFFSET_MIN (-89999)
 #define OFFSET_MAX 93599
+/* And a time, either way; longer ago than the universe is old. */
+#define TIME_MAX (INT64_C(1) << 59)
 
 /* A day of each year, and the time on it, in seconds from its midnight, which may be outside of that day. */
 struct yearly {
@@ -77,38 +79,32 @@ static int64_t yearly_time(const struct yearly *yearly, int64_t year, int32_t of
     return yearly_day(yearly, year) * CALENDAR_DAY_S + yearly->time_s - offset_s;
 }
 
-/* Three years of changes: the one before and the one behind any time of the second year are among them. */
-#define RULE_CHANGES 6
+/* Five years of changes.  A time of the third one has all of the first before it and all of the last behind
+ * it, though a change may lie a week outside of its year. */
+#define RULE_YEARS   5
+#define RULE_CHANGES (2 * RULE_YEARS)
 
-static int compare_changes(const struct change *a, const struct change *b)
-{
-    return (a->time > b->time) - (a->time < b->time);
-}
-
-/* Sorted by time.  Of two at the same time the later one in the list holds: a zone that is on saving time all
- * year round ends and begins it in one moment. */
+/* Sorted by time.  Those of the same time stay in order, the last one holds: a zone that is on saving time
+ * all year round ends and begins it in one moment. */
 static void list_changes(const struct rule *rule, int64_t year, struct change ret[RULE_CHANGES])
 {
     for (size_t i = 0; i < RULE_CHANGES; i += 2) {
-        int64_t y = year - 1 + (int64_t)i / 2;
+        int64_t y = year - RULE_YEARS / 2 + (int64_t)i / 2;
         ret[i] = (struct change){yearly_time(&rule->saving_begins, y, rule->standard_s), rule->saving_s};
         ret[i + 1] = (struct change){yearly_time(&rule->saving_ends, y, rule->saving_s), rule->standard_s};
     }
-    for (size_t i = 1; i < RULE_CHANGES; i++) /* by insertion, which keeps the order of equal ones */
-        for (size_t j = i; j > 0 && compare_changes(&ret[j - 1], &ret[j]) > 0; j--) {
+    for (size_t i = 1; i < RULE_CHANGES; i++)
+        for (size_t j = i; j > 0 && ret[j - 1].time > ret[j].time; j--) {
             struct change swap = ret[j];
             ret[j] = ret[j - 1];
             ret[j - 1] = swap;
         }
-    for (size_t i = 0; i + 1 < RULE_CHANGES; i++)
-        if (ret[i].time == ret[i + 1].time && ret[i].offset_s == rule->saving_s)
-            ret[i + 1].offset_s = rule->saving_s;
 }
 
 static void rule_span(const struct rule *rule, int64_t time, struct cron_zone_span *ret)
 {
     struct change changes[RULE_CHANGES];
-    size_t i = 0;
+    size_t i = 0; /* the first change that is later */
 
     *ret = (struct cron_zone_span){INT64_MIN, INT64_MAX, rule->standard_s, rule->standard_s};
     if (!rule->has_saving)
@@ -116,13 +112,14 @@ static void rule_span(const struct rule *rule, int64_t time, struct cron_zone_sp
     list_changes(rule, calendar_date_of(calendar_div(time, CALENDAR_DAY_S)).year, changes);
     while (i < RULE_CHANGES && changes[i].time <= time)
         i++;
-    assert(i > 0 && i < RULE_CHANGES);
+    size_t before = i;
+    while (before > 0 && changes[before - 1].time == changes[i - 1].time)
+        before--;
+    assert(before > 0 && i < RULE_CHANGES);
     ret->start = changes[i - 1].time;
     ret->end = changes[i].time;
     ret->offset_s = changes[i - 1].offset_s;
-    ret->offset_before_s = i >= 2                            ? changes[i - 2].offset_s
-                           : ret->offset_s == rule->saving_s ? rule->standard_s
-                                                             : rule->saving_s;
+    ret->offset_before_s = changes[before - 1].offset_s;
 }
 
 static int32_t offset_before(const struct cron_zone *zone, size_t i)
@@ -352,7 +349,7 @@ static bool read_changes(struct cron_zone *zone, const struct header *header, co
         struct change *change = &zone->changes[i];
         change->time = big_endian(times + i * header->time_size, header->time_size);
         if (indexes[i] >= header->types || !read_offset(types, indexes[i], &change->offset_s) ||
-            (i > 0 && change->time <= change[-1].time))
+            change->time < -TIME_MAX || change->time > TIME_MAX || (i > 0 && change->time <= change[-1].time))
             return false;
     }
     zone->change_count = header->times;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cron.h"
 #include "config/config_int.h"
 
 /* Above max_in_flight somebody must still be able to connect, or nobody is told that there are too many. */
@@ -76,16 +77,31 @@ static bool has_queue(const struct config *config, const char *name)
     return found;
 }
 
-/* A schedule is checked here as far as its texts go; what needs the calendar, the installed time zones or the
- * kinds is checked where they are known.  `cron` and `kind` are NULL when the file does not give them. */
+static int check_zone(const char *name, struct err *err)
+{
+    struct cron_zone *zone = NULL;
+    int rc = cron_zone_load(name, &zone, err);
+
+    cron_zone_free(zone);
+    return rc;
+}
+
+/* What needs the kinds is checked where they are known.  `cron` and `kind` are NULL when the file does not
+ * give them. */
 int config_check_schedule(const struct config *config, const void *object, const char **ret_key,
                           struct err *err)
 {
     const struct config_schedule *schedule = object;
+    struct cron cron;
 
-    if (has_queue(config, schedule->queue))
-        return 0;
     *ret_key = "queue";
-    return err_set(err, -EINVAL, "\"%s\" is not one of the queues; write default, or add it to them",
-                   schedule->queue);
+    if (!has_queue(config, schedule->queue))
+        return err_set(err, -EINVAL, "\"%s\" is not one of the queues; write default, or add it to them",
+                       schedule->queue);
+    *ret_key = "cron";
+    int rc = schedule->cron ? cron_parse(schedule->cron, &cron, err) : 0;
+    if (rc != 0)
+        return rc;
+    *ret_key = "time_zone";
+    return check_zone(schedule->time_zone, err);
 }

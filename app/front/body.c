@@ -111,6 +111,7 @@ static void keep_rest(struct conn *conn, const char *bytes, size_t size)
         if (conn->in.size == 0)
             buf_done(&conn->in);
     } else if (size > conn->frames.next) {
+        conn->in.max = frames_wire_max_bytes(&conn->front->limits);
         buf_append(&conn->in, bytes + conn->frames.next, size - conn->frames.next);
     }
 }

@@ -153,13 +153,13 @@ void conn_close(struct conn *conn, enum close_reason reason)
     front_count_closed(reason); /* before the peer can see it */
     deadline_clear(conn);
     stream_detach(conn);
+    buf_done(&conn->in);
+    body_give_back(conn);
     close(conn->fd);
     conn->fd = -1;
     if (conn->spool_fd >= 0)
         close(conn->spool_fd);
     conn->spool_fd = -1;
-    buf_done(&conn->in);
-    body_give_back(conn);
     request_end(&conn->req);
     slab_release(conn);
     front_resume_accept(front);

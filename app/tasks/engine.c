@@ -121,6 +121,14 @@ void task_engine_submit(struct task_engine *engine, struct task_submit *submit)
     task_committer_post(engine->committer, &submit->op);
 }
 
+int task_engine_last_tick(struct task_engine *engine, const char *schedule, uint64_t *ret_ms, struct err *err)
+{
+    const struct ledger *ledger = task_committer_ledger(engine->committer);
+
+    *ret_ms = 0;
+    return MIN(ledger->ops->find_tick(ledger->store, schedule, ret_ms, err), 0);
+}
+
 /* ---- wishes ---- */
 
 static void on_wish_written(struct task_op *op)

@@ -80,7 +80,7 @@ struct task_submit {
     /* Set by the caller: */
     void (*done)(struct task_submit *submit);
     struct task_submission *items;
-    size_t count;
+    size_t count;                /* 0: a schedule's tick without a task */
     bool is_atomic;              /* all or none */
     const char *idempotency_key; /* or NULL; for one task only */
     uint8_t request_hash[32];    /* with a key: what was asked for */
@@ -102,6 +102,10 @@ struct task_submit {
 
 /* Accepts tasks, which are on disk when submit->done is called with rc 0. */
 void task_engine_submit(struct task_engine *engine, struct task_submit *submit);
+
+/* Before the start only: the tick that a schedule has come to, 0 when it has had none. */
+must_check int task_engine_last_tick(struct task_engine *engine, const char *schedule, uint64_t *ret_ms,
+                                     struct err *err);
 
 /* ---- wishes: changes to what is there ---- */
 

@@ -73,12 +73,12 @@ struct task_run {
     void *state;
 
     /* Set by the step: */
-    json_t *result;             /* TASK_STEP_DONE: any JSON value; the runner takes it */
-    uint64_t wake_ns;           /* TASK_STEP_WAIT: when to be called again (clock_now_ns) */
-    uint64_t ends_ns;           /* TASK_STEP_WAIT: not done before; 0: nobody knows */
+    json_t *result;              /* TASK_STEP_DONE: any JSON value; the runner takes it */
+    uint64_t wake_ns;            /* TASK_STEP_WAIT: when to be called again (clock_now_ns) */
+    uint64_t ends_ns;            /* TASK_STEP_WAIT: not done before; 0: nobody knows */
     char error[TASK_ERROR_SIZE]; /* TASK_STEP_FAILED: one sentence of UTF-8 without a full stop */
-    bool is_final;              /* TASK_STEP_FAILED: trying again is of no use */
-    uint64_t retry_after_ms;    /* TASK_STEP_FAILED: not before; 0: as the task's back-off says */
+    bool is_final;               /* TASK_STEP_FAILED: trying again is of no use */
+    uint64_t retry_after_ms;     /* TASK_STEP_FAILED: not before; 0: as the task's back-off says */
 };
 
 struct task_kind {
@@ -116,7 +116,15 @@ void task_run_progress(const struct task_run *run, double fraction);
 /* The same, for what a pending task waits for.  Any thread, before its task_resume. */
 void task_progress(struct task *task, double fraction);
 
-#define TASK_KINDS(ROW) ROW(sleep) ROW(http) ROW(callback) ROW(fan_out) ROW(digest) ROW(command)
+/* One a line: who adds one touches no other. */
+#define TASK_KINDS(ROW)                                                                                      \
+    ROW(sleep)                                                                                               \
+    ROW(http)                                                                                                \
+    ROW(callback)                                                                                            \
+    ROW(email)                                                                                               \
+    ROW(command)                                                                                             \
+    ROW(fan_out)                                                                                             \
+    ROW(digest)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;
 TASK_KINDS(TASK_KIND_DECLARE)

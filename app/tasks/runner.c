@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -65,6 +66,17 @@ void task_progress(struct task *task, double fraction)
 
 /* ---- behind the fence ---- */
 
+/* JSON text, NULL when out of memory.  A kind may say anything, how much of it is kept is looked at later. */
+static char *dump(json_t *result)
+{
+    struct buf text = BUF_INIT(SIZE_MAX / 2);
+
+    json_dump(result, &text);
+    char *taken = buf_take(&text);
+    buf_done(&text);
+    return taken;
+}
+
 static void run_step(void *arg)
 {
     struct attempt *attempt = arg;
@@ -78,7 +90,7 @@ static void run_step(void *arg)
     }
     attempt->step = (int)attempt->kind->step(run);
     if (attempt->step == TASK_STEP_DONE && run->result)
-        attempt->result = json_dumps(run->result, JSON_COMPACT | JSON_ENCODE_ANY);
+        attempt->result = dump(run->result);
 }
 
 static void release_values(void *arg)

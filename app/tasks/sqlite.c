@@ -11,10 +11,11 @@
 /* A write-ahead log, on disk with each commit.  Readers never write, so a checkpoint or a commit of theirs
  * can not meet the writer's (before 3.51.3 two at the same instant may damage the file), and nothing is
  * mapped: an error of the disk is an error and not a SIGBUS.  What is freed can be given back to the disk in
- * small steps only if the file says so from its first page on. */
-static const char writer_settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
+ * small steps only if the file says so from its first page on.  The file is made with a rollback journal, the
+ * removal of which must be on the disk before anything else is: that is what EXTRA has over FULL. */
+static const char writer_settings[] = "PRAGMA synchronous = EXTRA;"
+                                      "PRAGMA auto_vacuum = INCREMENTAL;"
                                       "PRAGMA journal_mode = WAL;"
-                                      "PRAGMA synchronous = FULL;"
                                       "PRAGMA wal_autocheckpoint = 0;"
                                       "PRAGMA mmap_size = 0;"
                                       "PRAGMA cache_size = -16384;"

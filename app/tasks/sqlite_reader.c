@@ -131,9 +131,9 @@ static const char *choose_scan(int state, uint64_t count)
     static const char scheduled[] = SCAN "INDEXED BY task_scheduled WHERE state = 0" LAST;
     static const char queued[] = SCAN "INDEXED BY task_queued WHERE state = 1" LAST;
     static const char running[] = SCAN "INDEXED BY task_running WHERE state = 2" LAST;
-    static const char succeeded[] = SCAN "INDEXED BY task_finished WHERE state = 3" LAST;
-    static const char dead[] = SCAN "INDEXED BY task_finished WHERE state = 4" LAST;
-    static const char cancelled[] = SCAN "INDEXED BY task_finished WHERE state = 5" LAST;
+    static const char succeeded[] = SCAN "INDEXED BY task_finished WHERE state = 3 AND state >= 3" LAST;
+    static const char dead[] = SCAN "INDEXED BY task_finished WHERE state = 4 AND state >= 3" LAST;
+    static const char cancelled[] = SCAN "INDEXED BY task_finished WHERE state = 5 AND state >= 3" LAST;
     static const char *const by_state[TASK_STATE_COUNT] = {
         [TASK_STATE_SCHEDULED] = scheduled, [TASK_STATE_QUEUED] = queued, [TASK_STATE_RUNNING] = running,
         [TASK_STATE_SUCCEEDED] = succeeded, [TASK_STATE_DEAD] = dead,     [TASK_STATE_CANCELLED] = cancelled,

@@ -224,6 +224,11 @@ static void rules_are_those_of_posix(void **state)
         {"EST5EDT,0/0,J365/25", 2026, 1, 1, 4, -4 * 3600},
         {"EST5EDT,0/0,J365/25", 2026, 1, 1, 5, -4 * 3600},
         {"EST5EDT,0/0,J365/25", 2028, 12, 31, 23, -4 * 3600},
+        /* Changes that lie outside of their years, and saving time of no length. */
+        {"AAA0BBB,J365/160,J365/167", 2026, 1, 3, 0, 0},
+        {"AAA0BBB,J365/160,J365/167", 2026, 1, 6, 17, 3600},
+        {"AAA0BBB,0/-167,0/-160", 2025, 12, 31, 12, 0},
+        {"AAA0BBB,J100/2,J100/3", 2026, 4, 10, 12, 0},
         /* In the south, and with a saving time that is behind. */
         {"NZST-12NZDT,M9.5.0,M4.1.0/3", 2026, 1, 1, 0, 13 * 3600},
         {"NZST-12NZDT,M9.5.0,M4.1.0/3", 2026, 7, 1, 0, 12 * 3600},

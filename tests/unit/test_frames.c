@@ -525,6 +525,47 @@ static void lengths_beyond_the_end_are_not_believed(void **state)
     assert_true(are_whole("\x00\x00", 2, 1));
 }
 
+/* ---- what goes out ---- */
+
+static void what_goes_out_is_cut_into_records(void **state)
+{
+    static const size_t sizes[] = {1, 65534, 65535, 65536, 131070, 131071, 200000};
+    static char content[200000];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(content); i++)
+        content[i] = (char)(i / 13);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        cleanup(buf_done) struct buf out = BUF_INIT(1 << 20);
+        cleanup(buf_done) struct buf read = BUF_INIT(1 << 20);
+        frames_append_stdout(&out, 0x102, content, sizes[i]);
+        assert_int_equal(out.size, frames_stdout_size(sizes[i]));
+        assert_memory_equal(out.data, "\1\6\1\2", 4);
+        for (size_t at = 0; at < out.size;) {
+            const unsigned char *header = (const unsigned char *)out.data + at;
+            size_t size = (size_t)header[4] << 8 | header[5];
+            buf_append(&read, out.data + at + FCGI_HEADER_LEN, size);
+            at += FCGI_HEADER_LEN + size + header[6];
+        }
+        assert_int_equal(read.size, sizes[i]);
+        assert_memory_equal(read.data, content, sizes[i]);
+    }
+    assert_int_equal(frames_stdout_size(0), 0);
+}
+
+static void an_answer_ends_with_two_records(void **state)
+{
+    static const char expected[] = "\1\6\1\2\0\0\0\0"
+                                   "\1\3\1\2\0\10\0\0"
+                                   "\0\0\0\0\0\0\0\0";
+    cleanup(buf_done) struct buf out = BUF_INIT(1 << 10);
+    (void)state;
+
+    frames_append_end(&out, 0x102);
+    assert_int_equal(out.size, FRAMES_END_SIZE);
+    assert_memory_equal(out.data, expected, FRAMES_END_SIZE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -552,6 +593,8 @@ int main(void)
         cmocka_unit_test(garbage_is_refused),
         cmocka_unit_test(parameters_cut_short_are_not_whole),
         cmocka_unit_test(lengths_beyond_the_end_are_not_believed),
+        cmocka_unit_test(what_goes_out_is_cut_into_records),
+        cmocka_unit_test(an_answer_ends_with_two_records),
     };
 
     return cmocka_run_group_tests_name("frames", tests, NULL, NULL);
