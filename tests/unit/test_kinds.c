@@ -272,7 +272,8 @@ static struct task *world_push(struct world *world, const char *kind_name, const
     assert_non_null(task);
     task->kind = kind;
     task->status.attempts = 1;
-    TAILQ_INSERT_TAIL(&list, task_ref(task), in_list);
+    task_ref(task);
+    TAILQ_INSERT_TAIL(&list, task, in_list);
     task_pool_push(world->pool, &list);
     return task;
 }
