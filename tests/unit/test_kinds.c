@@ -1,5 +1,5 @@
-/* The kinds that do something: their checks, what they make of bytes from outside, and their ends at any moment,
- * run by a pool as the engine does. */
+/* The kinds that do something: their checks, what they make of bytes from outside, and their ends at any
+ * moment, run by a pool as the engine does. */
 #include "harness.h"
 
 #include <curl/curl.h>
@@ -41,9 +41,8 @@ static void what_is_no_trace_begins_a_new_one(void **state)
     static const char *const parents[] = {
         "",
         "x",
-        PARENT "0",
-        PARENT "-00",
-        "01" PARENT,
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-000",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-00",
         "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
         "00-00000000000000000000000000000000-b7ad6b7169203331-00",
         "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-00",
