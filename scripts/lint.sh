@@ -37,7 +37,8 @@ headers_alone() {
     done
 }
 
-# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api <- main.  A row: folder, what it may include.
+# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api, cli <- main.  A row: folder, what it may
+# include.
 include_rule() {
     local bad=0 folder allowed file included
     while read -r folder allowed; do
@@ -58,6 +59,7 @@ front base config metrics
 gather base config metrics fetch
 tasks base config metrics fetch mail gather
 api base config metrics fetch mail front gather tasks
+cli base config tasks
 RULE
     return "$bad"
 }
@@ -77,7 +79,7 @@ FCGX_(?!GetParam\b)\w+ :!app/front/fcgi.c
 curl_global_\w+ :!app/serve.c
 curl_(?!global_)\w+ :!app/fetch/ :!app/mail/ :!app/config/url.c
 fy_\w+ :!app/config/
-sqlite3_\w+ :!app/tasks/sqlite.c :!app/tasks/store_sqlite.c :!app/tasks/sqlite_int.h
+sqlite3_\w+ :!app/tasks/sqlite* :!app/tasks/store_sqlite.c
 v?fork|exec[lv]p?e?|execveat|fexecve|posix_spawnp?|system|popen|(__)?clone3? :!app/base/spawn.c
 spawn_\w+ :!app/base/spawn.c :!app/base/spawn.h :!app/base/process.c
 (EVP|OPENSSL|OSSL|HMAC|RAND)_\w+ :!app/tasks/webhook.c :!app/tasks/sha256.c

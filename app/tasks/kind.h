@@ -116,15 +116,14 @@ void task_run_progress(const struct task_run *run, double fraction);
 /* The same, for what a pending task waits for.  Any thread, before its task_resume. */
 void task_progress(struct task *task, double fraction);
 
-/* One a line: who adds one touches no other. */
 #define TASK_KINDS(ROW)                                                                                      \
-    ROW(sleep)                                                                                               \
-    ROW(http)                                                                                                \
     ROW(callback)                                                                                            \
-    ROW(email)                                                                                               \
     ROW(command)                                                                                             \
+    ROW(digest)                                                                                              \
+    ROW(email)                                                                                               \
     ROW(fan_out)                                                                                             \
-    ROW(digest)
+    ROW(http)                                                                                                \
+    ROW(sleep)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;
 TASK_KINDS(TASK_KIND_DECLARE)
