@@ -1,8 +1,9 @@
-/* Kind `command`: runs a program that the configuration names (process.h), with the task's input as JSON on its
- * standard input, and takes what it writes for the result.
+/* Kind `command`: runs a program that the configuration names (process.h), with the task's input as JSON on
+ * its standard input, and takes what it writes for the result.
  *
- * Exit status 0 is success.  64 and 65 (EX_USAGE, EX_DATAERR of sysexits.h) say that the input is no good, which
- * no other attempt changes; all else is tried again: other statuses, signals, a program that cannot be run. */
+ * Exit status 0 is success.  64 and 65 (EX_USAGE, EX_DATAERR of sysexits.h) say that the input is no good,
+ * which no other attempt changes; all else is tried again: other statuses, signals, a program that cannot be
+ * run. */
 #include "tasks/kind.h"
 
 #include <errno.h>
@@ -305,7 +306,7 @@ static enum task_step judge(struct task_run *run, const struct config_command *c
 /* The configuration may be another than when the task was checked. */
 static enum task_step step(struct task_run *run)
 {
-    const struct config_command *command;
+    const struct config_command *command = NULL;
     struct task_problem problem;
     struct process_result result;
     struct err err = {0};
