@@ -166,7 +166,7 @@ must_check int sqlite_update_task(struct sqlite_conn *conn, const struct task *t
  * closed. */
 must_check int sqlite_lock(const char *where, int *ret_fd, struct err *err);
 
-/* Opens the file that keeps space back, and fills it if that can be done. */
+/* Opens the file that keeps space back; it keeps what it has. */
 must_check int sqlite_reserve_open(const char *where, int *ret_fd, struct err *err);
 /* Gives the space to others. */
 void sqlite_reserve_free(int fd);

@@ -48,6 +48,37 @@ static const char gone_sql[] =
     "CREATE TEMP TABLE gone ("
     "row INTEGER PRIMARY KEY, queue INTEGER NOT NULL, state INTEGER NOT NULL) STRICT";
 
+static int open_database(struct task_store *store, const char *where, struct err *err)
+{
+    int rc = sqlite_open(where, true, &store->conn, err);
+
+    if (rc == 0)
+        rc = sqlite_migrate(&store->conn, err);
+    if (rc == 0)
+        rc = sqlite_run(&store->conn, gone_sql, err);
+    if (rc != 0)
+        sqlite_close(&store->conn);
+    return rc;
+}
+
+/* On a full disk the reserve is what there is to begin with; on a full one without it, what is stored can be
+ * looked at and ended all the same. */
+static int open_with_reserve(struct task_store *store, const char *where, struct err *err)
+{
+    struct err ignored = {0};
+    int rc = sqlite_reserve_open(where, &store->reserve_fd, err);
+
+    if (rc == 0)
+        rc = open_database(store, where, err);
+    if (rc == -ENOSPC) {
+        sqlite_reserve_free(store->reserve_fd);
+        return open_database(store, where, err);
+    }
+    if (rc == 0 && sqlite_reserve_keep(store->reserve_fd, &ignored) == -EIO)
+        return err_set(err, -EIO, "%s", ignored.text);
+    return rc;
+}
+
 static int sqlite_store_open(const char *where, struct task_store **ret, struct err *err)
 {
     struct task_store *store = calloc(1, sizeof(*store));
@@ -57,13 +88,7 @@ static int sqlite_store_open(const char *where, struct task_store **ret, struct 
     store->lock_fd = store->reserve_fd = -1;
     int rc = sqlite_lock(where, &store->lock_fd, err);
     if (rc == 0)
-        rc = sqlite_open(where, true, &store->conn, err);
-    if (rc == 0)
-        rc = sqlite_migrate(&store->conn, err);
-    if (rc == 0)
-        rc = sqlite_run(&store->conn, gone_sql, err);
-    if (rc == 0)
-        rc = sqlite_reserve_open(where, &store->reserve_fd, err);
+        rc = open_with_reserve(store, where, err);
     if (rc != 0) {
         sqlite_store_close(store);
         return rc;
