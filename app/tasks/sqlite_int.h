@@ -183,8 +183,9 @@ struct task_store {
     struct sqlite_conn conn;
     int lock_fd;
     int reserve_fd;
-    int log_pages;                                     /* in the write-ahead log, after the last commit */
-    bool has_warned_of_log;                            /* that it can not be written back */
+    int log_pages;          /* in the write-ahead log, after the last commit */
+    bool is_full;           /* the reserve has been freed, and not been taken again */
+    bool has_warned_of_log; /* that it can not be written back */
     int64_t changes[TASK_QUEUE_MAX][TASK_STATE_COUNT]; /* of the counters, in this transaction */
     bool is_changed[TASK_QUEUE_MAX];                   /* queues with changes */
 };

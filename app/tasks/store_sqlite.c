@@ -5,12 +5,17 @@
  * disk can not be relied on the connection does nothing any more. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "tasks/sqlite_int.h"
 
 int sqlite_checkpoint_pages = 4096;
+
+/* So much may the file grow by writing the log back while the disk is full. */
+#define FULL_GROWTH_BYTES (1u << 20)
+#define PAGE_BYTES        4096
 
 /* What has been freed in the file is kept for what comes, unless it is more than this and a quarter of the
  * file; then so much is given back at a time. */
@@ -123,6 +128,30 @@ static void sqlite_store_rollback(struct task_store *store)
         sqlite3_exec(store->conn.db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+static int ask_number(struct task_store *store, const char *sql, uint64_t *ret, struct err *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
+
+    if (rc == 0)
+        rc = sqlite_number(&store->conn, stmt, ret, err);
+    return rc < 0 ? rc : 0;
+}
+
+/* On a full disk, whether writing the log back leaves most of the reserve to what is still to be logged. */
+static bool fits_reserve(struct task_store *store)
+{
+    static const char sql[] = "PRAGMA page_count";
+    struct err ignored = {0};
+    uint64_t pages = 0;
+    struct stat now;
+
+    if (ask_number(store, sql, &pages, &ignored) != 0 ||
+        stat(sqlite3_db_filename(store->conn.db, "main"), &now) != 0)
+        return false;
+    return pages * PAGE_BYTES <= (uint64_t)now.st_size + FULL_GROWTH_BYTES;
+}
+
 /* One that fails because the disk is full, or for want of memory, is made later: the log holds what is stored.
  * After any other failure the next transaction does not begin. */
 static void say_log_stays(struct task_store *store)
@@ -137,15 +166,19 @@ static void say_log_stays(struct task_store *store)
     store->has_warned_of_log = true;
 }
 
-static void checkpoint(struct task_store *store)
+static void write_log_back(struct task_store *store)
 {
-    if (store->log_pages < sqlite_checkpoint_pages)
-        return;
     int code = sqlite3_wal_checkpoint_v2(store->conn.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (code == SQLITE_OK)
         store->has_warned_of_log = false;
     else if (code != SQLITE_BUSY && code != SQLITE_LOCKED) /* somebody else makes one: another time */
         say_log_stays(store);
+}
+
+static void checkpoint(struct task_store *store)
+{
+    if (store->log_pages >= sqlite_checkpoint_pages && (!store->is_full || fits_reserve(store)))
+        write_log_back(store);
 }
 
 static int sqlite_store_commit(struct task_store *store, struct err *err)
@@ -166,24 +199,22 @@ static int sqlite_store_commit(struct task_store *store, struct err *err)
 
 /* ---- space ---- */
 
+/* With the log written back its own space can be used again, which is a reserve as well. */
 static void sqlite_store_free_reserve(struct task_store *store)
 {
+    store->is_full = true;
     sqlite_reserve_free(store->reserve_fd);
+    if (store->log_pages > 0 && fits_reserve(store))
+        write_log_back(store);
 }
 
 static int sqlite_store_keep_reserve(struct task_store *store, struct err *err)
 {
-    return sqlite_reserve_keep(store->reserve_fd, err);
-}
-
-static int ask_number(struct task_store *store, const char *sql, uint64_t *ret, struct err *err)
-{
-    sqlite3_stmt *stmt;
-    int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
+    int rc = sqlite_reserve_keep(store->reserve_fd, err);
 
     if (rc == 0)
-        rc = sqlite_number(&store->conn, stmt, ret, err);
-    return rc < 0 ? rc : 0;
+        store->is_full = false;
+    return rc;
 }
 
 static int sqlite_store_shrink(struct task_store *store, struct err *err)
