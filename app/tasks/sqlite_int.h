@@ -135,9 +135,11 @@ must_check int sqlite_read_id(sqlite3_stmt *stmt, int column, struct uuid *ret, 
         SQLITE_COLD_COLUMNS(SQLITE_OF_PAYLOAD)
 #define SQLITE_SELECT_BARE         "SELECT " SQLITE_TASK_COLUMNS ", NULL, NULL FROM task t "
 #define SQLITE_SELECT_WITH_PAYLOAD "SELECT " SQLITE_TASK_COLUMNS ", p.json, NULL FROM task t "
-#define SQLITE_SELECT_ALL          "SELECT " SQLITE_TASK_COLUMNS ", p.json, coalesce(t.result, r.json) FROM task t "
-#define SQLITE_JOIN_PAYLOAD        " LEFT JOIN payload p ON p.row = t.row "
-#define SQLITE_JOIN_ALL            SQLITE_JOIN_PAYLOAD "LEFT JOIN result r ON r.row = t.row "
+#define SQLITE_SELECT_ALL                                                                                    \
+    "SELECT " SQLITE_TASK_COLUMNS ", p.json, coalesce(t.result, r.json) "                                    \
+    "FROM task t "
+#define SQLITE_JOIN_PAYLOAD " LEFT JOIN payload p ON p.row = t.row "
+#define SQLITE_JOIN_ALL     SQLITE_JOIN_PAYLOAD "LEFT JOIN result r ON r.row = t.row "
 
 /* The task of the present row of such a question. */
 must_check int sqlite_read_task(struct sqlite_conn *conn, sqlite3_stmt *stmt, struct task **ret,

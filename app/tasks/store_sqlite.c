@@ -1,8 +1,8 @@
 /* The task store in an SQLite file: no server, one file that can be copied and looked into.
  *
- * One connection writes, in the thread that owns the store.  What it commits goes to the write-ahead log, with
- * one sync of the disk; now and then the log is written back into the file.  After an error that says that the
- * disk can not be relied on the connection does nothing any more. */
+ * One connection writes, in the thread that owns the store.  What it commits goes to the write-ahead log,
+ * with one sync of the disk; now and then the log is written back into the file.  After an error that says
+ * that the disk can not be relied on the connection does nothing any more. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -152,8 +152,8 @@ static bool fits_reserve(struct task_store *store)
     return pages * PAGE_BYTES <= (uint64_t)now.st_size + FULL_GROWTH_BYTES;
 }
 
-/* One that fails because the disk is full, or for want of memory, is made later: the log holds what is stored.
- * After any other failure the next transaction does not begin. */
+/* One that fails because the disk is full, or for want of memory, is made later: the log holds what is
+ * stored.  After any other failure the next transaction does not begin. */
 static void say_log_stays(struct task_store *store)
 {
     struct err err = {0};
