@@ -113,7 +113,9 @@ must_check bool task_run_must_stop(const struct task_run *run);
 /* How far it is, from 0 to 1.  Shown to whoever looks; cheap, may be called often. */
 void task_run_progress(const struct task_run *run, double fraction);
 
-#define TASK_KINDS(ROW) ROW(sleep) ROW(email)
+#define TASK_KINDS(ROW) \
+    ROW(email) \
+    ROW(sleep)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;
 TASK_KINDS(TASK_KIND_DECLARE)

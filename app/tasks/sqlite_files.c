@@ -88,8 +88,11 @@ int sqlite_lock(const char *where, int *ret_fd, struct err *err)
 
 int sqlite_reserve_keep(int fd, struct err *err)
 {
-    int errnum = posix_fallocate(fd, 0, RESERVE_BYTES);
+    struct stat now;
 
+    if (fstat(fd, &now) == 0 && now.st_size >= RESERVE_BYTES && (off_t)now.st_blocks * 512 >= RESERVE_BYTES)
+        return 0;
+    int errnum = posix_fallocate(fd, 0, RESERVE_BYTES);
     if (errnum == 0)
         return 0;
     sqlite_reserve_free(fd); /* half of it would only be in the way */

@@ -100,23 +100,27 @@ static void sqlite_store_rollback(struct task_store *store)
 
 /* One that fails because the disk is full, or for want of memory, is made later: the log holds what is stored.
  * After any other failure the next transaction does not begin. */
-static void checkpoint(struct task_store *store)
+static void say_log_stays(struct task_store *store)
 {
     struct err err = {0};
 
+    sqlite_error(&store->conn, "the log can not be written back", &err);
+    if (store->conn.failure != 0)
+        log_error("the task store fails", LOG_STR("error", err.text));
+    else if (!store->has_warned_of_log)
+        log_warning("the task store's log grows", LOG_STR("error", err.text));
+    store->has_warned_of_log = true;
+}
+
+static void checkpoint(struct task_store *store)
+{
     if (store->log_pages < sqlite_checkpoint_pages)
         return;
     int code = sqlite3_wal_checkpoint_v2(store->conn.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (code == SQLITE_OK) {
+    if (code == SQLITE_OK)
         store->has_warned_of_log = false;
-        return;
-    }
-    if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
-        return;
-    sqlite_error(&store->conn, "the log can not be written back", &err);
-    if (!store->has_warned_of_log)
-        log_warning("the task store's log grows", LOG_STR("error", err.text));
-    store->has_warned_of_log = true;
+    else if (code != SQLITE_BUSY && code != SQLITE_LOCKED) /* somebody else makes one: another time */
+        say_log_stays(store);
 }
 
 static int sqlite_store_commit(struct task_store *store, struct err *err)

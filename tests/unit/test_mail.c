@@ -14,7 +14,7 @@
 enum { AT_GREETING, AT_EHLO, AT_AUTH, AT_MAIL, AT_RCPT, AT_DATA, AT_END, AT_QUIT, AT_COUNT };
 
 #define STALL           NULL /* as an answer: none, until the client goes away */
-#define CONNECTIONS_MAX 32
+#define CONNECTIONS_MAX 256
 
 static const char *const good_answers[AT_COUNT] = {
     [AT_GREETING] = "220 hello", [AT_EHLO] = "250-test\r\n250 8BITMIME",
@@ -103,9 +103,10 @@ static void speak(struct server *server, FILE *in, int fd)
         if (step != AT_DATA || !goes_on || *server->answers[AT_DATA] != '3')
             continue;
         read_message(server, in);
-        goes_on = answer(server, in, fd, AT_END);
-        if (goes_on && *server->answers[AT_END] == '2')
+        const char *verdict = server->answers[AT_END];
+        if (verdict && *verdict == '2')
             atomic_fetch_add(&server->messages, 1);
+        goes_on = answer(server, in, fd, AT_END);
         goes_on &= !server->hangs_up;
     }
 }

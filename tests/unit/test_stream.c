@@ -17,7 +17,7 @@ struct feed {
     pthread_t closer; /* set before `closed` */
 };
 
-#define FEEDS_MAX 1024
+#define FEEDS_MAX 4096
 
 static struct {
     struct feed feeds[FEEDS_MAX];
@@ -38,10 +38,24 @@ static void on_closed(void *arg)
     atomic_fetch_add(&feeds.closed, 1);
 }
 
+/* NULL, and answered, when there are no more. */
+static struct feed *take_feed(struct request *req)
+{
+    unsigned number = atomic_fetch_add(&feeds.next, 1);
+
+    if (number < FEEDS_MAX)
+        return &feeds.feeds[number];
+    atomic_fetch_sub(&feeds.next, 1);
+    request_problem(req, 503, "the test has no more feeds");
+    return NULL;
+}
+
 static void get_stream(struct request *req)
 {
-    struct feed *feed = &feeds.feeds[atomic_fetch_add(&feeds.next, 1)];
+    struct feed *feed = take_feed(req);
 
+    if (!feed)
+        return;
     request_add_header(req, "X-Kind", "events");
     feed->stream = request_stream_begin(req, "text/event-stream", on_closed, feed);
     if (feed->stream)
@@ -53,9 +67,11 @@ static void get_stream(struct request *req)
 /* Ends at once, in the handler. */
 static void get_short(struct request *req)
 {
-    struct feed *feed = &feeds.feeds[atomic_fetch_add(&feeds.next, 1)];
-    struct request_stream *stream = request_stream_begin(req, "text/plain", on_closed, feed);
+    struct feed *feed = take_feed(req);
 
+    if (!feed)
+        return;
+    struct request_stream *stream = request_stream_begin(req, "text/plain", on_closed, feed);
     if (!stream) {
         atomic_fetch_add(&feeds.none, 1);
         return;
