@@ -37,7 +37,8 @@ headers_alone() {
     done
 }
 
-# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api <- main.  A row: folder, what it may include.
+# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api, cli <- main.  A row: folder, what it may
+# include.
 include_rule() {
     local bad=0 folder allowed file included
     while read -r folder allowed; do
@@ -58,6 +59,7 @@ front base config metrics
 gather base config metrics fetch
 tasks base config metrics fetch mail gather
 api base config metrics fetch mail front gather tasks
+cli base config tasks
 RULE
     return "$bad"
 }

@@ -114,7 +114,12 @@ must_check bool task_run_must_stop(const struct task_run *run);
 void task_run_progress(const struct task_run *run, double fraction);
 
 #define TASK_KINDS(ROW) \
+    ROW(callback) \
+    ROW(command) \
+    ROW(digest) \
     ROW(email) \
+    ROW(fan_out) \
+    ROW(http) \
     ROW(sleep)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;

@@ -372,6 +372,8 @@ static int load(struct ledger *ledger, struct err *err)
         return rc;
     uuid_begin_after(&greatest);
     add_up(ledger);
+    if (ledger->config.leaves_running)
+        return 0;
     ledger->is_recovering = true;
     rc = ledger_recover(ledger, err);
     ledger->is_recovering = false;

@@ -23,6 +23,7 @@ struct ledger_config {
     const struct task_store_ops *ops;
     const char *where;
     const struct task_kind *const *kinds; /* NULL behind the last */
+    bool leaves_running; /* nothing is recovered: what ran when the last owner ended is left to the next one */
 };
 
 struct ledger {
@@ -57,7 +58,8 @@ struct ledger {
     size_t interrupted;        /* found running when the store was opened */
 };
 
-/* Opens the store and makes everything runnable that ran when its last owner ended. */
+/* Opens the store and makes everything runnable that ran when its last owner ended, unless that is to be
+ * left. */
 must_check int ledger_open(struct ledger *ledger, const struct ledger_config *config, struct err *err);
 void ledger_close(struct ledger *ledger);
 

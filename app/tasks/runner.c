@@ -49,7 +49,11 @@ bool task_run_must_stop(const struct task_run *run)
 
 void task_run_progress(const struct task_run *run, double fraction)
 {
-    struct task *task = run->task;
+    task_progress(run->task, fraction);
+}
+
+void task_progress(struct task *task, double fraction)
+{
     const struct task_pool_config *config = task_pool_config(task->pool);
     uint64_t now_ns = clock_now_ns();
     uint64_t told_ns = atomic_load(&task->progress_at_ns);
