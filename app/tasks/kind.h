@@ -116,13 +116,13 @@ void task_run_progress(const struct task_run *run, double fraction);
 /* The same, for what a pending task waits for.  Any thread, before its task_resume. */
 void task_progress(struct task *task, double fraction);
 
-#define TASK_KINDS(ROW) \
-    ROW(callback) \
-    ROW(command) \
-    ROW(digest) \
-    ROW(email) \
-    ROW(fan_out) \
-    ROW(http) \
+#define TASK_KINDS(ROW)                                                                                      \
+    ROW(callback)                                                                                            \
+    ROW(command)                                                                                             \
+    ROW(digest)                                                                                              \
+    ROW(email)                                                                                               \
+    ROW(fan_out)                                                                                             \
+    ROW(http)                                                                                                \
     ROW(sleep)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;

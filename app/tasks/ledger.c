@@ -222,13 +222,21 @@ int ledger_remove(struct ledger *ledger, const struct task *task, struct err *er
 
 /* ---- what runs ---- */
 
-
 struct task *ledger_find_running(const struct ledger *ledger, const struct uuid *id)
 {
     struct task *task = LIST_FIRST(&ledger->running[uuid_bucket(id, LEDGER_RUNNING_BUCKETS)]);
 
     while (task && !uuid_equal(&task->id, id))
         task = LIST_NEXT(task, in_running);
+    return task;
+}
+
+struct task *ledger_find_starting(const struct ledger *ledger, const struct uuid *id)
+{
+    struct task *task = TAILQ_FIRST(&ledger->starting);
+
+    while (task && !uuid_equal(&task->id, id))
+        task = TAILQ_NEXT(task, in_list);
     return task;
 }
 

@@ -66,13 +66,15 @@ void task_progress(struct task *task, double fraction)
 
 /* ---- behind the fence ---- */
 
-/* JSON text, NULL when out of memory.  A kind may say anything, how much of it is kept is looked at later. */
+/* JSON text, NULL when out of memory or when there is none.  A kind may say anything, also what is no UTF-8;
+ * how much of it is kept is looked at later. */
 static char *dump(json_t *result)
 {
     struct buf text = BUF_INIT(SIZE_MAX / 2);
 
     json_dump(result, &text);
-    char *taken = buf_take(&text);
+    bool is_valid = !text.failed && text_utf8_is_valid(text.data, text.size);
+    char *taken = is_valid ? buf_take(&text) : NULL;
     buf_done(&text);
     return taken;
 }

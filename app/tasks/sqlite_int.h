@@ -135,7 +135,7 @@ must_check int sqlite_read_id(sqlite3_stmt *stmt, int column, struct uuid *ret, 
         SQLITE_COLD_COLUMNS(SQLITE_OF_PAYLOAD)
 #define SQLITE_SELECT_BARE         "SELECT " SQLITE_TASK_COLUMNS ", NULL, NULL FROM task t "
 #define SQLITE_SELECT_WITH_PAYLOAD "SELECT " SQLITE_TASK_COLUMNS ", p.json, NULL FROM task t "
-#define SQLITE_SELECT_ALL          "SELECT " SQLITE_TASK_COLUMNS ", p.json, r.json FROM task t "
+#define SQLITE_SELECT_ALL          "SELECT " SQLITE_TASK_COLUMNS ", p.json, coalesce(t.result, r.json) FROM task t "
 #define SQLITE_JOIN_PAYLOAD        " LEFT JOIN payload p ON p.row = t.row "
 #define SQLITE_JOIN_ALL            SQLITE_JOIN_PAYLOAD "LEFT JOIN result r ON r.row = t.row "
 
@@ -154,9 +154,11 @@ must_check int sqlite_read_tasks(struct sqlite_conn *conn, sqlite3_stmt *stmt, s
 /* Writes a new row of table task, and of table payload. */
 must_check int sqlite_insert_task(struct sqlite_conn *conn, const struct task *task, struct err *err);
 
-/* Changes a row of table task.  -ESTALE when it has not the state and run of `from`. */
+/* Changes a row of table task; keeps the result and the error that are NULL.  -ESTALE when it has not the
+ * state and run of task->status. */
 must_check int sqlite_update_task(struct sqlite_conn *conn, const struct task *task,
-                                  const struct task_status *to, const char *error, struct err *err);
+                                  const struct task_status *to, const char *result, const char *error,
+                                  struct err *err);
 
 /* ---- files ---- */
 
