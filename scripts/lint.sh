@@ -79,7 +79,7 @@ FCGX_(?!GetParam\b)\w+ :!app/front/fcgi.c
 curl_global_\w+ :!app/serve.c
 curl_(?!global_)\w+ :!app/fetch/ :!app/mail/ :!app/config/url.c
 fy_\w+ :!app/config/
-sqlite3_\w+ :!app/tasks/sqlite.c :!app/tasks/store_sqlite.c :!app/tasks/sqlite_int.h
+sqlite3_\w+ :!app/tasks/sqlite* :!app/tasks/store_sqlite.c
 v?fork|exec[lv]p?e?|execveat|fexecve|posix_spawnp?|system|popen|(__)?clone3? :!app/base/spawn.c
 spawn_\w+ :!app/base/spawn.c :!app/base/spawn.h :!app/base/process.c
 (EVP|OPENSSL|OSSL|HMAC|RAND)_\w+ :!app/tasks/webhook.c :!app/tasks/sha256.c

@@ -15,6 +15,9 @@
 #define COUNTER_MAX       0xfff
 #define COUNTER_SEED_MASK 0x7ff
 
+/* 256 bytes, which getrandom gives whole and without EINTR. */
+#define RANDOM_STOCK 16
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* guarded by lock: */
 static uint64_t last_ms;
@@ -34,13 +37,28 @@ static void advance_locked(uint64_t wall_ms, unsigned seed)
     }
 }
 
+/* Random bytes for some UUIDs at once: the call costs more than all else here.  No byte is used twice. */
+static int take_random(struct uuid *ret)
+{
+    static _Thread_local struct uuid stock[RANDOM_STOCK];
+    static _Thread_local size_t left;
+
+    if (left == 0) {
+        if (getrandom(stock, sizeof(stock), 0) != (ssize_t)sizeof(stock))
+            return -errno;
+        left = RANDOM_STOCK;
+    }
+    *ret = stock[--left];
+    return 0;
+}
+
 int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
 {
     struct uuid uuid;
 
-    /* Up to 256 bytes come whole and without EINTR. */
-    if (getrandom(uuid.bytes, sizeof(uuid.bytes), 0) != (ssize_t)sizeof(uuid.bytes))
-        return -errno;
+    int rc = take_random(&uuid);
+    if (rc < 0)
+        return rc;
 
     LOCK(&lock);
     advance_locked(wall_ms, (unsigned)uuid.bytes[6] << 8 | uuid.bytes[7]);

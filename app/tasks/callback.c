@@ -51,10 +51,9 @@ static char *payload_of(const struct task *task, const char *result, const char 
 {
     json_t *callback = json_loads(task->spec.callback, LOAD_FLAGS, NULL);
     char *body = body_of(task, result, error);
-    json_t *payload =
-        callback && body
-            ? json_pack("{s:O, s:s}", "url", json_object_get(callback, "url"), "body", body)
-            : NULL;
+    json_t *payload = callback && body
+                          ? json_pack("{s:O, s:s}", "url", json_object_get(callback, "url"), "body", body)
+                          : NULL;
     char *text = payload ? json_dumps(payload, DUMP_FLAGS) : NULL;
 
     json_decref(payload);
@@ -85,7 +84,8 @@ int task_callback_create(const struct task *task, const char *result, const char
                     .max_ms = config->config->tasks.backoff_max_ms,
                     .jitter = config->config->tasks.backoff_jitter},
     };
-    struct task *callback = payload && uuid_create(&id) == 0 ? task_create(&id, &spec, clock_wall_ms()) : NULL;
+    struct task *callback =
+        payload && uuid_create(&id) == 0 ? task_create(&id, &spec, clock_wall_ms()) : NULL;
     free(payload);
     if (!callback)
         return err_set(err, -ENOMEM, "out of memory for a callback");

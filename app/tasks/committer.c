@@ -350,8 +350,8 @@ struct ledger *task_committer_ledger(struct task_committer *committer)
     return &committer->ledger;
 }
 
-void task_committer_queue(struct task_committer *committer, task_queue_id queue, struct task_counts *ret_counts,
-                          bool *ret_is_paused)
+void task_committer_queue(struct task_committer *committer, task_queue_id queue,
+                          struct task_counts *ret_counts, bool *ret_is_paused)
 {
     LOCK(&committer->lock);
     *ret_counts = committer->queues[queue].counts;

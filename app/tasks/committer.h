@@ -61,8 +61,8 @@ void task_committer_pause(struct task_committer *committer);
 struct ledger *task_committer_ledger(struct task_committer *committer);
 
 /* A queue as of the last commit. */
-void task_committer_queue(struct task_committer *committer, task_queue_id queue, struct task_counts *ret_counts,
-                          bool *ret_is_paused);
+void task_committer_queue(struct task_committer *committer, task_queue_id queue,
+                          struct task_counts *ret_counts, bool *ret_is_paused);
 
 /* How many tasks there are in each state, as of the last commit. */
 void task_committer_counts(struct task_committer *committer, struct task_counts *ret);

@@ -8,7 +8,8 @@
 /* From 0 to 1; nobody has to be unable to guess it. */
 static double random_fraction(const struct ledger *ledger, const struct task *task)
 {
-    uint64_t x = ledger->now_ns ^ (uint64_t)task->id.bytes[15] << 56 ^ ledger->number * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x =
+        ledger->now_ns ^ (uint64_t)task->id.bytes[15] << 56 ^ ledger->number * UINT64_C(0x9e3779b97f4a7c15);
 
     x = (x ^ x >> 31) * UINT64_C(0xbf58476d1ce4e5b9);
     return (double)(x >> 11) / (double)(UINT64_C(1) << 53);
@@ -53,7 +54,8 @@ static int give_back(struct ledger *ledger, struct task *task, struct err *err)
     to.rank = 0;
     to.progress = 0;
     to.state = TASK_STATE_QUEUED;
-    ledger->queues.all[to.queue].may_wait[task->kind->holds_thread ? TASK_LANE_THREAD : TASK_LANE_FREE] = true;
+    ledger->queues.all[to.queue].may_wait[task->kind->holds_thread ? TASK_LANE_THREAD : TASK_LANE_FREE] =
+        true;
     return ledger_move(ledger, task, &to, NULL, NULL, err);
 }
 

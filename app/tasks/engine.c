@@ -174,7 +174,8 @@ static void on_started(void *arg, struct task_list *tasks)
     while ((task = TAILQ_FIRST(tasks)) != NULL) {
         TAILQ_REMOVE(tasks, task, in_list);
         observe_wait(task, now_ns);
-        TAILQ_INSERT_TAIL(&lanes[task->kind->holds_thread ? TASK_LANE_THREAD : TASK_LANE_FREE], task, in_list);
+        TAILQ_INSERT_TAIL(&lanes[task->kind->holds_thread ? TASK_LANE_THREAD : TASK_LANE_FREE], task,
+                          in_list);
     }
     for (size_t i = 0; i < TASK_LANE_COUNT; i++)
         if (!TAILQ_EMPTY(&lanes[i]))
@@ -264,7 +265,8 @@ static int look_around(struct task_query *query, const struct task_store_ops *op
                            &query->err);
     if (rc < 0)
         return rc;
-    int count = ops->running_in(reader, task->status.queue, ARRAY_LEN(query->running), query->running, &query->err);
+    int count =
+        ops->running_in(reader, task->status.queue, ARRAY_LEN(query->running), query->running, &query->err);
     query->running_count = (size_t)MAX(count, 0);
     return MIN(count, 0);
 }

@@ -27,9 +27,9 @@ struct task_engine;
 
 struct task_engine_config {
     const struct task_store_ops *store;
-    const char *where;                       /* for store->open; lent until the engine is freed */
-    const struct task_kind *const *kinds;    /* NULL behind the last; lent */
-    const struct task_services *services;    /* lent; services->config must be there */
+    const char *where;                    /* for store->open; lent until the engine is freed */
+    const struct task_kind *const *kinds; /* NULL behind the last; lent */
+    const struct task_services *services; /* lent; services->config must be there */
 
     /* The store has failed: nothing is accepted any more, and the process should end and say so.  At most
      * once; on a thread of the engine's. */
@@ -110,11 +110,11 @@ must_check int task_engine_last_tick(struct task_engine *engine, const char *sch
 /* ---- wishes: changes to what is there ---- */
 
 enum task_wish_type {
-    TASK_WISH_CANCEL,       /* ends it: at once when it waits; when it runs, it is told to end */
-    TASK_WISH_RETRY,        /* queues a dead or cancelled one again, with all its attempts */
-    TASK_WISH_CHANGE,       /* priority, run_at, queue of a waiting one */
-    TASK_WISH_REMOVE,       /* forgets a finished one */
-    TASK_WISH_PAUSE_QUEUE,  /* starts no more tasks of that queue, over restarts too */
+    TASK_WISH_CANCEL,      /* ends it: at once when it waits; when it runs, it is told to end */
+    TASK_WISH_RETRY,       /* queues a dead or cancelled one again, with all its attempts */
+    TASK_WISH_CHANGE,      /* priority, run_at, queue of a waiting one */
+    TASK_WISH_REMOVE,      /* forgets a finished one */
+    TASK_WISH_PAUSE_QUEUE, /* starts no more tasks of that queue, over restarts too */
     TASK_WISH_RESUME_QUEUE,
 };
 
@@ -124,10 +124,10 @@ struct task_wish {
     /* Set by the caller: */
     void (*done)(struct task_wish *wish);
     enum task_wish_type type;
-    struct uuid id;          /* of the task */
-    task_queue_id queue;     /* of the queue; CHANGE: the new one */
-    unsigned if_version;     /* the version it must have, or TASK_VERSION_ANY */
-    bool has_queue;          /* CHANGE: what is to be changed */
+    struct uuid id;      /* of the task */
+    task_queue_id queue; /* of the queue; CHANGE: the new one */
+    unsigned if_version; /* the version it must have, or TASK_VERSION_ANY */
+    bool has_queue;      /* CHANGE: what is to be changed */
     bool has_priority;
     bool has_run_at;
     uint8_t priority;
@@ -195,9 +195,9 @@ struct task_query {
      * value with `err` set. */
     int rc;
     struct err err;
-    struct task **tasks; /* on the heap, with the tasks for the caller to free */
-    struct uuid next;    /* LIST: where the next page begins, {0}: there is none */
-    uint64_t position;   /* EXPLAIN, queued: how many come before; counted up to TASK_POSITION_MAX */
+    struct task **tasks;      /* on the heap, with the tasks for the caller to free */
+    struct uuid next;         /* LIST: where the next page begins, {0}: there is none */
+    uint64_t position;        /* EXPLAIN, queued: how many come before; counted up to TASK_POSITION_MAX */
     struct task *running[10]; /* EXPLAIN, queued: tasks of its queue that run; the caller's */
     size_t running_count;
 
@@ -222,7 +222,7 @@ struct task_watcher {
     bool is_for_task; /* of the task `id` only; else of all tasks of `queue`, or all when it is -1 */
     struct uuid id;
     int queue;
-    bool until_finished; /* end after the first event in which the task is finished */
+    bool until_finished;  /* end after the first event in which the task is finished */
     uint64_t deadline_ns; /* end then; CLOCK_NEVER: not by time */
     uint64_t tick_ms;     /* 0, or: call `tick` about that often */
     bool has_after;       /* begin with the events after number `after`, from the store if need be */

@@ -16,7 +16,7 @@ struct task_event {
     struct uuid id;
     uint32_t attempts;
     float progress;
-    uint8_t state; /* the state it is in now */
+    uint8_t state;       /* the state it is in now */
     uint8_t is_progress; /* only the progress has changed */
     uint16_t queue;
 };

@@ -113,8 +113,16 @@ must_check bool task_run_must_stop(const struct task_run *run);
 /* How far it is, from 0 to 1.  Shown to whoever looks; cheap, may be called often. */
 void task_run_progress(const struct task_run *run, double fraction);
 
-#define TASK_KINDS(ROW) \
-    ROW(email) \
+/* The same, for what a pending task waits for.  Any thread, before its task_resume. */
+void task_progress(struct task *task, double fraction);
+
+#define TASK_KINDS(ROW)                                                                                      \
+    ROW(callback)                                                                                            \
+    ROW(command)                                                                                             \
+    ROW(digest)                                                                                              \
+    ROW(email)                                                                                               \
+    ROW(fan_out)                                                                                             \
+    ROW(http)                                                                                                \
     ROW(sleep)
 
 #define TASK_KIND_DECLARE(kind) extern const struct task_kind kind_##kind;

@@ -47,10 +47,10 @@ static int check(json_t *payload, const struct task_services *services, struct t
         return task_problem_set(ret, TASK_PROBLEM_MISSING, "duration", "duration is missing");
     if (!json_is_string(message) || json_string_length(message) > MESSAGE_MAX_BYTES)
         return task_problem_set(ret, TASK_PROBLEM_INVALID, "message",
-                      "message must be a string of at most 8192 bytes of UTF-8");
+                                "message must be a string of at most 8192 bytes of UTF-8");
     if (!is_duration(duration))
         return task_problem_set(ret, TASK_PROBLEM_INVALID, "duration",
-                      "duration must be a finite number of seconds from 0 to 86400");
+                                "duration must be a finite number of seconds from 0 to 86400");
     drop_other_members(payload);
     return 0;
 }

@@ -51,12 +51,10 @@ int task_kind_check(const struct task_kind *kind, json_t *payload, const struct 
                     struct task_problem *ret)
 {
     struct check check = {.kind = kind, .payload = payload, .services = services, .ret = ret};
-    struct fence_thread fence;
     struct fence_fault fault;
 
-    fence_thread_init(&fence);
+    fence_thread_keep();
     bool returned = fence_call(run_check, &check, &fault);
-    fence_thread_done(&fence);
     if (returned)
         return check.rc;
     *ret = (struct task_problem){.type = TASK_PROBLEM_BUG};

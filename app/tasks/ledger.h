@@ -23,7 +23,8 @@ struct ledger_config {
     const struct task_store_ops *ops;
     const char *where;
     const struct task_kind *const *kinds; /* NULL behind the last */
-    bool leaves_running; /* nothing is recovered: what ran when the last owner ended is left to the next one */
+    bool
+        leaves_running; /* nothing is recovered: what ran when the last owner ended is left to the next one */
 };
 
 struct ledger {
@@ -31,15 +32,16 @@ struct ledger {
     const struct task_store_ops *ops;
     struct task_store *store;
     struct task_queues queues;
-    struct task_counts totals;    /* over all queues */
-    struct task_running_list running[LEDGER_RUNNING_BUCKETS]; /* by id: what has been started, a reference each */
-    uint64_t running_threads;     /* of these, those that hold a thread */
-    uint64_t next_due_ms;         /* no scheduled task is due before; UINT64_MAX: there is none */
+    struct task_counts totals; /* over all queues */
+    struct task_running_list
+        running[LEDGER_RUNNING_BUCKETS]; /* by id: what has been started, a reference each */
+    uint64_t running_threads;            /* of these, those that hold a thread */
+    uint64_t next_due_ms;                /* no scheduled task is due before; UINT64_MAX: there is none */
     bool is_short[TASK_LANE_COUNT]; /* the last look found no room for tasks of this lane, in any queue */
-    uint64_t last_event;          /* the number of the last one that is stored */
-    uint64_t kept_events;         /* none is stored before this number, as far as is known */
-    uint64_t tidy_ns;             /* when to look for what is too old */
-    bool is_stale;                /* a reload has failed: it is to be done before anything else */
+    uint64_t last_event;            /* the number of the last one that is stored */
+    uint64_t kept_events;           /* none is stored before this number, as far as is known */
+    uint64_t tidy_ns;               /* when to look for what is too old */
+    bool is_stale;                  /* a reload has failed: it is to be done before anything else */
 
     /* The transaction: */
     uint64_t number; /* of the transaction; another one each time */
@@ -53,9 +55,10 @@ struct ledger {
     struct task_event *events; /* the first has the number last_event + 1 */
     size_t event_count;
     size_t event_capacity;
-    struct task_list touched;  /* through `in_touched`: running ones whose status has changed */
-    struct task_list stopping; /* through `in_stopping`: running ones that are to be told to end; a reference each */
-    size_t interrupted;        /* found running when the store was opened */
+    struct task_list touched; /* through `in_touched`: running ones whose status has changed */
+    struct task_list
+        stopping;       /* through `in_stopping`: running ones that are to be told to end; a reference each */
+    size_t interrupted; /* found running when the store was opened */
 };
 
 /* Opens the store and makes everything runnable that ran when its last owner ended, unless that is to be
@@ -101,6 +104,9 @@ must_check int ledger_prune(struct ledger *ledger, struct err *err);
 
 /* The task that runs under this id; NULL when there is none. */
 struct task *ledger_find_running(const struct ledger *ledger, const struct uuid *id);
+
+/* The task that this transaction starts under this id; NULL when there is none. */
+struct task *ledger_find_starting(const struct ledger *ledger, const struct uuid *id);
 
 /* Has a running task be told to end when this is committed. */
 void ledger_stop_task(struct ledger *ledger, struct task *task);

@@ -111,6 +111,7 @@ void task_pool_push(struct task_pool *pool, struct task_list *tasks)
         task->pool = pool;
         task->place = TASK_PLACE_RUNNABLE;
         task->ready_ns = task->started_ns = now_ns;
+        task->attempt = task->status.attempts;
         task->deadline_ns =
             task->spec.timeout_ms ? clock_deadline_ns(now_ns, task->spec.timeout_ms) : CLOCK_NEVER;
         task->wake_ns = CLOCK_NEVER;

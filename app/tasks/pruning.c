@@ -53,11 +53,13 @@ static int tidy(struct ledger *ledger, struct err *err)
 
     if (ledger->now_ns < ledger->tidy_ns)
         return 0;
-    for (int state = TASK_STATE_SUCCEEDED; rc == 0 && config->tasks.keep_for_ms > 0 && state < TASK_STATE_COUNT;
-         state++)
-        rc = prune_tasks(ledger, (enum task_state)state, ledger->now_ms - config->tasks.keep_for_ms, STEP, err);
+    for (int state = TASK_STATE_SUCCEEDED;
+         rc == 0 && config->tasks.keep_for_ms > 0 && state < TASK_STATE_COUNT; state++)
+        rc = prune_tasks(ledger, (enum task_state)state, ledger->now_ms - config->tasks.keep_for_ms, STEP,
+                         err);
     if (rc == 0)
-        rc = ledger->ops->prune_keys(ledger->store, ledger->now_ms - config->tasks.idempotency_ttl_ms, STEP, err);
+        rc = ledger->ops->prune_keys(ledger->store, ledger->now_ms - config->tasks.idempotency_ttl_ms, STEP,
+                                     err);
     ledger->tidy_ns = clock_deadline_ns(ledger->now_ns, rc == STEP ? 0 : TIDY_EVERY_MS);
     return MIN(rc, 0);
 }

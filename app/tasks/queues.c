@@ -54,8 +54,10 @@ int task_queues_reload(struct task_queues *queues, const struct task_store_ops *
                        struct err *err)
 {
     struct task_queue_row *rows = calloc(TASK_QUEUE_MAX, sizeof(*rows));
-    int count = rows ? ops->queues(store, rows, err) : err_set(err, -ENOMEM, "out of memory");
 
+    if (!rows)
+        return err_set(err, -ENOMEM, "out of memory");
+    int count = ops->queues(store, rows, err);
     for (int i = 0; i < count; i++)
         if (queues->all[rows[i].id].is_known)
             take_row(&queues->all[rows[i].id], &rows[i]);
@@ -85,10 +87,19 @@ static int get_or_add(struct task_queues *queues, const char *name, bool is_paus
     return rc < 0 ? rc : id;
 }
 
+/* The queue that always exists may be configured like others. */
+static bool is_default_paused(const struct config *config)
+{
+    for (size_t i = 0; i < config->tasks.queue_count; i++)
+        if (strcmp(config->tasks.queues[i].name, "default") == 0)
+            return config->tasks.queues[i].is_paused;
+    return false;
+}
+
 static int add_configured(struct task_queues *queues, const struct config *config,
                           const struct task_store_ops *ops, struct task_store *store, struct err *err)
 {
-    int id = get_or_add(queues, "default", false, ops, store, err);
+    int id = get_or_add(queues, "default", is_default_paused(config), ops, store, err);
 
     for (size_t i = 0; id >= 0 && i < config->tasks.queue_count; i++) {
         const struct config_queue *wanted = &config->tasks.queues[i];
@@ -107,8 +118,10 @@ static int add_stored(struct task_queues *queues, const struct task_store_ops *o
                       struct err *err)
 {
     struct task_queue_row *rows = calloc(TASK_QUEUE_MAX, sizeof(*rows));
-    int count = rows ? ops->queues(store, rows, err) : err_set(err, -ENOMEM, "out of memory");
 
+    if (!rows)
+        return err_set(err, -ENOMEM, "out of memory");
+    int count = ops->queues(store, rows, err);
     for (int i = 0; i < count; i++)
         add_row(queues, &rows[i]);
     free(rows);
@@ -213,8 +226,8 @@ static void refill(struct task_queue *queue, uint64_t now_ns)
 {
     double seconds = (double)(now_ns - queue->tokens_ns) / (double)NS_PER_SEC;
 
-    queue->tokens = queue->tokens_ns == 0 ? burst(queue)
-                                          : MIN(queue->tokens + seconds * queue->rate_per_s, burst(queue));
+    queue->tokens =
+        queue->tokens_ns == 0 ? burst(queue) : MIN(queue->tokens + seconds * queue->rate_per_s, burst(queue));
     queue->tokens_ns = now_ns;
 }
 

@@ -42,11 +42,11 @@ struct task_queue {
     double pass;
     double tokens; /* starts that the rate allows now */
     uint64_t tokens_ns;
-    struct task_counts counts;                         /* with what the present transaction changes */
-    uint64_t virtual_rank[TASK_PRIORITY_COUNT];        /* the rank that has come to its turn */
-    uint64_t *last_ranks;                              /* TASK_RANK_SLOTS of them */
-    bool has_new_ranks;                                /* that are not stored yet: */
-    uint64_t new_ranks[TASK_RANK_SLOTS / 64];          /* a bit for each slot */
+    struct task_counts counts;                  /* with what the present transaction changes */
+    uint64_t virtual_rank[TASK_PRIORITY_COUNT]; /* the rank that has come to its turn */
+    uint64_t *last_ranks;                       /* TASK_RANK_SLOTS of them */
+    bool has_new_ranks;                         /* that are not stored yet: */
+    uint64_t new_ranks[TASK_RANK_SLOTS / 64];   /* a bit for each slot */
 };
 
 struct task_queues {

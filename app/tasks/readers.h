@@ -18,8 +18,8 @@ struct task_question {
     TAILQ_ENTRY(task_question) in_list;
     /* Reads, and tells who asked.  `reader` is NULL, with the reason in `rc`, when it cannot be read.  On a
      * reader's thread, or inside task_readers_ask. */
-    void (*answer)(struct task_question *question, const struct task_store_ops *ops, struct task_reader *reader,
-                   int rc);
+    void (*answer)(struct task_question *question, const struct task_store_ops *ops,
+                   struct task_reader *reader, int rc);
 };
 
 /* Opens `count` readers of the store, which is open already. */

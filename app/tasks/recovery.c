@@ -41,15 +41,13 @@ static int recover_task(struct ledger *ledger, struct task *task, struct err *er
     int rc = keep_broken_run(ledger, task, err);
     if (rc != 0)
         return rc;
-    if (to.is_cancelled) {
-        task->status.interruptions++;
-        return ledger_finish(ledger, task, TASK_STATE_CANCELLED, NULL, "cancelled", err);
-    }
-    if (to.interruptions <= ledger->config.config->tasks.max_interruptions)
+    if (!to.is_cancelled && to.interruptions <= ledger->config.config->tasks.max_interruptions)
         return requeue(ledger, task, &to, err);
-    snprintf(error, sizeof(error), "interrupted %u times: the process ended while it ran", to.interruptions);
     task->status.interruptions++;
     task->status.attempts--;
+    if (to.is_cancelled)
+        return ledger_finish(ledger, task, TASK_STATE_CANCELLED, NULL, "cancelled", err);
+    snprintf(error, sizeof(error), "interrupted %u times: the process ended while it ran", to.interruptions);
     return ledger_finish(ledger, task, TASK_STATE_DEAD, NULL, error, err);
 }
 

@@ -49,7 +49,11 @@ bool task_run_must_stop(const struct task_run *run)
 
 void task_run_progress(const struct task_run *run, double fraction)
 {
-    struct task *task = run->task;
+    task_progress(run->task, fraction);
+}
+
+void task_progress(struct task *task, double fraction)
+{
     const struct task_pool_config *config = task_pool_config(task->pool);
     uint64_t now_ns = clock_now_ns();
     uint64_t told_ns = atomic_load(&task->progress_at_ns);
@@ -62,13 +66,15 @@ void task_run_progress(const struct task_run *run, double fraction)
 
 /* ---- behind the fence ---- */
 
-/* JSON text, NULL when out of memory.  A kind may say anything, how much of it is kept is looked at later. */
+/* JSON text, NULL when out of memory or when there is none.  A kind may say anything, also what is no UTF-8;
+ * how much of it is kept is looked at later. */
 static char *dump(json_t *result)
 {
     struct buf text = BUF_INIT(SIZE_MAX / 2);
 
     json_dump(result, &text);
-    char *taken = buf_take(&text);
+    bool is_valid = !text.failed && text_utf8_is_valid(text.data, text.size);
+    char *taken = is_valid ? buf_take(&text) : NULL;
     buf_done(&text);
     return taken;
 }
@@ -261,7 +267,7 @@ static void run_task(struct task_thread *thread, struct task *task)
                 .task = task,
                 .task_id = id,
                 .traceparent = task->spec.traceparent ? task->spec.traceparent : "",
-                .attempt = task->status.attempts,
+                .attempt = task->attempt,
                 .started_ns = task->started_ns,
                 .deadline_ns = task->deadline_ns,
                 .stop_fd = task->kind->holds_thread ? thread->stop_fd : -1,

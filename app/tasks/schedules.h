@@ -14,7 +14,8 @@
 struct task_schedules;
 
 /* `engine` must outlive it. */
-must_check int task_schedules_create(struct task_engine *engine, struct task_schedules **ret, struct err *err);
+must_check int task_schedules_create(struct task_engine *engine, struct task_schedules **ret,
+                                     struct err *err);
 must_check int task_schedules_start(struct task_schedules *schedules, struct err *err);
 
 /* Waits until what it has submitted is answered. */

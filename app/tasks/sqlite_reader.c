@@ -6,8 +6,8 @@
 
 #include "tasks/sqlite_int.h"
 
-/* So many rows one call for a list looks at, so that a filter that fits nothing does not hold up a thread, nor
- * the writing back of the log, for long: some 10 ms. */
+/* So many rows one call for a list looks at, so that a filter that fits nothing does not hold up a thread,
+ * nor the writing back of the log, for long: some 10 ms. */
 #define LIST_ROWS_MAX 20000
 
 struct task_reader {
@@ -265,9 +265,13 @@ int sqlite_reader_list(struct task_reader *reader, const struct task_filter *fil
 int sqlite_reader_position(struct task_reader *reader, const struct task *task, bool holds_thread,
                            uint64_t limit, uint64_t *ret, struct err *err)
 {
-    static const char sql[] = "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_queued "
-                              "WHERE state = 1 AND queue = ?1 AND holds_thread = ?2 AND (priority, rank, "
-                              "row) < (?3, ?4, ?5) LIMIT ?6)";
+    /* Two ranges of the index: in one it would go on through all that have the same rank. */
+    static const char sql[] =
+        "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_queued "
+        "WHERE state = 1 AND queue = ?1 AND holds_thread = ?2 AND (priority, rank) < (?3, ?4) "
+        "UNION ALL SELECT 1 FROM task INDEXED BY task_queued "
+        "WHERE state = 1 AND queue = ?1 AND holds_thread = ?2 AND priority = ?3 AND rank = ?4 AND row < ?5 "
+        "LIMIT ?6)";
     sqlite3_stmt *stmt;
     int rc = sqlite_prepare(&reader->conn, sql, &stmt, err);
 

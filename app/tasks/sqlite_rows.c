@@ -16,8 +16,13 @@ static const char insert_sql[] =
             SQLITE_SPEC_COLUMNS(MARK) ")";
 static const char insert_payload_sql[] =
     "INSERT INTO payload (row, json" SQLITE_COLD_COLUMNS(NAME) ") VALUES (?, ?" SQLITE_COLD_COLUMNS(MARK) ")";
-static const char update_sql[] = "UPDATE task SET error = coalesce(?, error)" SQLITE_STATUS_COLUMNS(
-    SET) " WHERE row = ? AND state = ? AND run = ?";
+static const char update_sql[] =
+    "UPDATE task SET error = coalesce(?, error), result = CASE WHEN ? THEN ? ELSE result "
+    "END" SQLITE_STATUS_COLUMNS(SET) " WHERE row = ? AND state = ? AND run = ?";
+static const char insert_result_sql[] = "INSERT OR REPLACE INTO result VALUES (?, ?)";
+
+/* A result up to this is in the task's row, a longer one in a table of its own, so that rows stay short. */
+#define SHORT_RESULT_BYTES 200
 
 /* ---- binding ---- */
 
@@ -78,23 +83,39 @@ int sqlite_insert_task(struct sqlite_conn *conn, const struct task *task, struct
     return rc == 0 ? insert_payload(conn, row, &task->spec, err) : rc;
 }
 
-int sqlite_update_task(struct sqlite_conn *conn, const struct task *task, const struct task_status *to,
-                       const char *error, struct err *err)
+static int insert_result(struct sqlite_conn *conn, int64_t row, const char *json, struct err *err)
 {
+    sqlite3_stmt *stmt;
+    int rc = sqlite_prepare(conn, insert_result_sql, &stmt, err);
+
+    if (rc != 0)
+        return rc;
+    sqlite3_bind_int64(stmt, 1, row);
+    sqlite_bind_text(stmt, 2, json);
+    return sqlite_finish(conn, stmt, err);
+}
+
+int sqlite_update_task(struct sqlite_conn *conn, const struct task *task, const struct task_status *to,
+                       const char *result, const char *error, struct err *err)
+{
+    bool is_long = result && strlen(result) > SHORT_RESULT_BYTES;
+    int64_t row = sqlite_row_of(&task->id);
     sqlite3_stmt *stmt;
     int rc = sqlite_prepare(conn, update_sql, &stmt, err);
 
     if (rc != 0)
         return rc;
     sqlite_bind_text(stmt, 1, error);
-    int at = bind_status(stmt, 2, to);
-    sqlite3_bind_int64(stmt, at++, sqlite_row_of(&task->id));
+    sqlite_bind_uint(stmt, 2, result != NULL);
+    sqlite_bind_text(stmt, 3, is_long ? NULL : result);
+    int at = bind_status(stmt, 4, to);
+    sqlite3_bind_int64(stmt, at++, row);
     sqlite_bind_uint(stmt, at++, task->status.state);
     sqlite_bind_uint(stmt, at++, task->status.run);
     rc = sqlite_finish(conn, stmt, err);
     if (rc == 0 && sqlite3_changes(conn->db) == 0)
         return err_set(err, -ESTALE, "the task has moved on meanwhile");
-    return rc;
+    return rc == 0 && is_long ? insert_result(conn, row, result, err) : rc;
 }
 
 /* ---- reading ---- */

@@ -20,26 +20,11 @@ int sqlite_store_insert(struct task_store *store, const struct task *task, struc
     return unique_error(rc, err);
 }
 
-static int insert_result(struct sqlite_conn *conn, int64_t row, const char *json, struct err *err)
-{
-    static const char sql[] = "INSERT OR REPLACE INTO result VALUES (?1, ?2)";
-    sqlite3_stmt *stmt;
-    int rc = sqlite_prepare(conn, sql, &stmt, err);
-
-    if (rc != 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, row);
-    sqlite_bind_text(stmt, 2, json);
-    return sqlite_finish(conn, stmt, err);
-}
-
 int sqlite_store_move(struct task_store *store, const struct task *task, const struct task_status *to,
                       const char *result, const char *error, struct err *err)
 {
-    int rc = sqlite_update_task(&store->conn, task, to, error, err);
+    int rc = sqlite_update_task(&store->conn, task, to, result, error, err);
 
-    if (rc == 0 && result)
-        rc = insert_result(&store->conn, sqlite_row_of(&task->id), result, err);
     if (rc == 0) {
         sqlite_count(store, task->status.queue, task->status.state, -1);
         sqlite_count(store, to->queue, to->state, 1);
@@ -50,7 +35,7 @@ int sqlite_store_move(struct task_store *store, const struct task *task, const s
 int sqlite_store_add_attempt(struct task_store *store, const struct uuid *id,
                              const struct task_attempt *attempt, struct err *err)
 {
-    static const char sql[] = "INSERT OR REPLACE INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    static const char sql[] = "INSERT OR IGNORE INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     sqlite3_stmt *stmt;
     int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
 

@@ -54,11 +54,11 @@ struct task_idempotent {
 
 /* Which tasks a list is to show. */
 struct task_filter {
-    int state;         /* an enum task_state, or -1: all */
-    int queue;         /* a task_queue_id, or -1: all */
-    const char *kind;  /* or NULL */
-    const char *tag;   /* or NULL */
-    struct uuid after; /* older than this one; {0}: from the newest on */
+    int state;           /* an enum task_state, or -1: all */
+    int queue;           /* a task_queue_id, or -1: all */
+    const char *kind;    /* or NULL */
+    const char *tag;     /* or NULL */
+    struct uuid after;   /* older than this one; {0}: from the newest on */
     bool with_documents; /* payloads and results as well */
 };
 
@@ -112,7 +112,7 @@ struct task_store_ops {
     int (*running)(struct task_store *store, const struct uuid *after, size_t limit, struct task **ret,
                    struct err *err);
 
-    /* Keeps a run that has ended in the task's past. */
+    /* Keeps a run that has ended in the task's past; one that is there already stays as it is. */
     int (*add_attempt)(struct task_store *store, const struct uuid *id, const struct task_attempt *attempt,
                        struct err *err);
 
@@ -136,8 +136,9 @@ struct task_store_ops {
 
     /* The ranks that were given last (queues.h), by queue and slot: as many as there are are passed to
      * `each`. */
-    int (*ranks)(struct task_store *store, void (*each)(void *arg, task_queue_id, unsigned slot, uint64_t rank),
-                 void *arg, struct err *err);
+    int (*ranks)(struct task_store *store,
+                 void (*each)(void *arg, task_queue_id, unsigned slot, uint64_t rank), void *arg,
+                 struct err *err);
     int (*set_rank)(struct task_store *store, task_queue_id queue, unsigned slot, uint64_t rank,
                     struct err *err);
 
@@ -190,8 +191,8 @@ struct task_store_ops {
 
     /* Passes the events from number `from` on to `each`, which returns false when it has enough.  Those that
      * have been forgotten are left out: the first may have a greater number. */
-    int (*events)(struct task_reader *reader, uint64_t from, bool (*each)(void *arg, const struct task_event *),
-                  void *arg, struct err *err);
+    int (*events)(struct task_reader *reader, uint64_t from,
+                  bool (*each)(void *arg, const struct task_event *), void *arg, struct err *err);
 };
 
 extern const struct task_store_ops task_store_sqlite;

@@ -148,6 +148,26 @@ static int has_twins(const struct task_submit *submit, struct err *err)
     return rc;
 }
 
+/* Whether an item would be refused, with the reason in it.  1, 0, or an error. */
+static int is_refused(struct ledger *ledger, struct task_submission *item, struct err *err)
+{
+    struct task *existing = NULL;
+
+    if (!item->task)
+        return 1;
+    if (!item->task->spec.unique_key || item->on_unique == TASK_UNIQUE_RETURN)
+        return 0;
+    int rc = ledger->ops->find_unique(ledger->store, item->task->spec.unique_key, &existing, err);
+    if (rc <= 0)
+        return rc;
+    if (item->on_unique == TASK_UNIQUE_REPLACE && existing->status.state != TASK_STATE_RUNNING) {
+        task_unref(existing);
+        return 0;
+    }
+    put_in_the_way(item, existing);
+    return 1;
+}
+
 /* Whether an item of an atomic submit would be refused: then all are.  1, 0, or an error. */
 static int is_any_refused(struct ledger *ledger, struct task_submit *submit, struct err *err)
 {
@@ -160,19 +180,8 @@ static int is_any_refused(struct ledger *ledger, struct task_submit *submit, str
         submit->op.rc = rc > 0 ? -EEXIST : 0;
         return rc;
     }
-    for (size_t i = 0; rc == 0 && i < submit->count; i++) {
-        struct task_submission *item = &submit->items[i];
-        struct task *existing = NULL;
-        if (!item->task->spec.unique_key || item->on_unique == TASK_UNIQUE_RETURN)
-            continue;
-        rc = ledger->ops->find_unique(ledger->store, item->task->spec.unique_key, &existing, err);
-        if (rc > 0 && item->on_unique == TASK_UNIQUE_REPLACE && existing->status.state != TASK_STATE_RUNNING)
-            rc = 0;
-        if (rc > 0)
-            put_in_the_way(item, existing);
-        else
-            task_unref(existing);
-    }
+    for (size_t i = 0; rc == 0 && i < submit->count; i++)
+        rc = is_refused(ledger, &submit->items[i], err);
     for (size_t i = 0; rc > 0 && i < submit->count; i++)
         if (submit->items[i].rc == 0)
             submit->items[i].rc = -ECANCELED;

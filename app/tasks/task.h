@@ -41,9 +41,9 @@ struct task_spec {
     const char *kind_name;
     const char *payload; /* JSON text; NULL where a list leaves it out */
     const char *tenant;
-    const char *unique_key;  /* no two unfinished tasks have the same */
-    const char *tags;        /* JSON text: an array of strings */
-    const char *callback;    /* JSON text: {"url"} */
+    const char *unique_key; /* no two unfinished tasks have the same */
+    const char *tags;       /* JSON text: an array of strings */
+    const char *callback;   /* JSON text: {"url"} */
     const char *traceparent;
     const char *schedule; /* the name of the schedule that made it */
     uint64_t timeout_ms;  /* for one attempt; 0: none */
@@ -127,9 +127,9 @@ struct task {
 
     /* The committer's, once it is accepted; of one that was read from the store, the reader's: */
     struct task_status status;
-    char *result;                  /* JSON text; NULL unless read and succeeded */
-    char *error;                   /* the last one; NULL unless read and there was one */
-    struct task_attempt *past;     /* earlier runs, oldest first; where the reader was asked for them */
+    char *result;              /* JSON text; NULL unless read and succeeded */
+    char *error;               /* the last one; NULL unless read and there was one */
+    struct task_attempt *past; /* earlier runs, oldest first; where the reader was asked for them */
     size_t past_count;
     TAILQ_ENTRY(task) in_list;     /* of a transaction, then the pool's */
     LIST_ENTRY(task) in_running;   /* of the ledger's table, while it runs */
@@ -145,15 +145,16 @@ struct task {
     bool is_resumed; /* task_resume came while a thread had it in hand */
     struct heap_node timer;
     LIST_ENTRY(task) in_pool;
-    uint64_t accepted_ns; /* 0: by an earlier process */
-    uint64_t ready_ns;    /* since when it could go on */
-    uint64_t started_ns;  /* when this run began */
-    uint64_t deadline_ns; /* when it is to be ended; CLOCK_NEVER: not at all */
-    uint64_t wake_ns;     /* waiting: the time; CLOCK_NEVER otherwise */
-    uint64_t ends_ns;     /* waiting: not done before */
-    void *state;          /* the kind's */
-    _Atomic int stop;     /* enum task_stop; any thread */
-    struct task_thread *thread; /* that has it in hand */
+    uint64_t accepted_ns;            /* 0: by an earlier process */
+    uint64_t ready_ns;               /* since when it could go on */
+    unsigned attempt;                /* this run's: the committer may be changing `status` */
+    uint64_t started_ns;             /* when this run began */
+    uint64_t deadline_ns;            /* when it is to be ended; CLOCK_NEVER: not at all */
+    uint64_t wake_ns;                /* waiting: the time; CLOCK_NEVER otherwise */
+    uint64_t ends_ns;                /* waiting: not done before */
+    void *state;                     /* the kind's */
+    _Atomic int stop;                /* enum task_stop; any thread */
+    struct task_thread *thread;      /* that has it in hand */
     _Atomic uint64_t progress_at_ns; /* when progress was last told */
 
     /* On its way to the committer: */

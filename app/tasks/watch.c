@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/thread.h"
 #include "tasks/metrics.h"
@@ -35,10 +36,8 @@ struct task_watch_entry {
     struct heap_node timer;
 
     /* the watch's thread, or the reader's while it starts: */
-    uint64_t from; /* events below are not for it (any more) */
-    struct task_event *pending;
-    size_t pending_count;
-    size_t pending_capacity;
+    uint64_t from;      /* events below are not for it (any more) */
+    struct buf pending; /* events that it has to be told */
     bool has_enough;
     int rc; /* why it ends, when it does */
     uint64_t tick_ns;
@@ -113,19 +112,19 @@ static void tell(struct task_watch_entry *entry, const struct task_event *events
 /* Keeps an event for when it can be told.  One that has no room for it is left behind. */
 static void keep(struct task_watch_entry *entry, const struct task_event *event)
 {
-    if (entry->pending_count == entry->pending_capacity) {
-        size_t capacity = MAX(entry->pending_capacity * 2, (size_t)4);
-        struct task_event *pending =
-            capacity <= PENDING_MAX ? realloc(entry->pending, capacity * sizeof(*pending)) : NULL;
-        if (!pending) {
-            entry->has_enough = true;
-            entry->rc = capacity <= PENDING_MAX ? -ENOMEM : -EAGAIN;
-            return;
-        }
-        entry->pending = pending;
-        entry->pending_capacity = capacity;
-    }
-    entry->pending[entry->pending_count++] = *event;
+    buf_append(&entry->pending, event, sizeof(*event));
+    if (!entry->pending.failed || entry->has_enough)
+        return;
+    entry->has_enough = true;
+    entry->rc = -EAGAIN;
+}
+
+static void tell_pending(struct task_watch_entry *entry)
+{
+    const void *events = entry->pending.data;
+
+    tell(entry, events, entry->pending.size / sizeof(struct task_event));
+    entry->pending.size = 0;
 }
 
 /* ---- older events, from the store ---- */
@@ -139,10 +138,8 @@ static bool on_old_event(void *arg, const struct task_event *event)
     if (!concerns(entry->watcher, event))
         return true;
     keep(entry, event);
-    if (entry->pending_count == BATCH) {
-        tell(entry, entry->pending, entry->pending_count);
-        entry->pending_count = 0;
-    }
+    if (entry->pending.size == BATCH * sizeof(*event))
+        tell_pending(entry);
     return !entry->has_enough;
 }
 
@@ -165,8 +162,7 @@ static void on_read(struct task_question *question, const struct task_store_ops 
 
     if (reader)
         rc = ops->events(reader, entry->from, on_old_event, entry, &err);
-    tell(entry, entry->pending, entry->pending_count);
-    entry->pending_count = 0;
+    tell_pending(entry);
     if (rc < 0) {
         entry->has_enough = true;
         entry->rc = rc;
@@ -217,7 +213,7 @@ static void end(struct task_watch_entry *entry, int rc)
 
     take_out(entry);
     metric_add(&tasks_metrics[TASK_METRIC_WATCHERS], 0, 0, -1);
-    free(entry->pending);
+    buf_done(&entry->pending);
     free(entry);
     watcher->rc = rc;
     watcher->done(watcher);
@@ -302,8 +298,7 @@ static void visit(struct task_watch_entry *entry, const struct task_event *batch
     case ACTION_TELL:
         break;
     }
-    tell(entry, entry->pending, entry->pending_count);
-    entry->pending_count = 0;
+    tell_pending(entry);
     tell_batch(entry, batch, count);
     look_at_clock(entry, clock_now_ns());
     if (entry->has_enough)
@@ -435,6 +430,7 @@ static struct task_watch_entry *create_entry(struct task_watch *watch, struct ta
     entry->watch = watch;
     entry->watcher = watcher;
     entry->question.answer = on_read;
+    entry->pending = (struct buf)BUF_INIT(PENDING_MAX * sizeof(struct task_event));
     entry->is_behind = true;
     entry->tick_ns = watcher->tick_ms > 0 ? clock_deadline_ns(clock_now_ns(), watcher->tick_ms) : CLOCK_NEVER;
     return entry;

@@ -38,7 +38,8 @@ static int keep_last_run(struct ledger *ledger, const struct task *task, struct 
         .error = task->error,
     };
 
-    return task->status.started_ms == 0 ? 0 : ledger->ops->add_attempt(ledger->store, &task->id, &attempt, err);
+    return task->status.started_ms == 0 ? 0
+                                        : ledger->ops->add_attempt(ledger->store, &task->id, &attempt, err);
 }
 
 static int is_key_taken(struct ledger *ledger, const struct task *task, struct err *err)
@@ -121,6 +122,17 @@ static int (*const by_type[])(struct ledger *, struct task_wish *, struct task *
     [TASK_WISH_REMOVE] = remove_task,
 };
 
+/* One that this transaction starts is in memory, where it is told to end, as well as in the store. */
+static void prefer_starting(struct ledger *ledger, struct task **task)
+{
+    struct task *starting = ledger_find_starting(ledger, &(*task)->id);
+
+    if (!starting)
+        return;
+    task_unref(*task);
+    *task = task_ref(starting);
+}
+
 /* The task, with a reference: 1, or 0 when there is none. */
 static int find(struct ledger *ledger, const struct uuid *id, struct task **ret, struct err *err)
 {
@@ -132,8 +144,11 @@ static int find(struct ledger *ledger, const struct uuid *id, struct task **ret,
         return 1;
     }
     int rc = ledger->ops->find(ledger->store, id, ret, err);
-    if (rc > 0)
-        (*ret)->kind = task_kind_find(ledger->config.kinds, (*ret)->spec.kind_name);
+    if (rc <= 0)
+        return rc;
+    (*ret)->kind = task_kind_find(ledger->config.kinds, (*ret)->spec.kind_name);
+    if ((*ret)->status.state == TASK_STATE_RUNNING)
+        prefer_starting(ledger, ret);
     return rc;
 }
 

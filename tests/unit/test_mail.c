@@ -134,8 +134,8 @@ static void *acceptor_main(void *arg)
         assert_true(connection && number < CONNECTIONS_MAX);
         *connection = (struct connection){server, fd};
         server->fds[number] = fd;
-        start(&server->threads[number], connection_main, connection);
         atomic_store(&server->connections, number + 1);
+        start(&server->threads[number], connection_main, connection);
     }
     return NULL;
 }

@@ -399,6 +399,32 @@ static void a_move_changes_the_status_and_keeps_the_rest(void **state)
     task_unref(task);
 }
 
+static void expect_result(const struct uuid *id, const char *expected)
+{
+    struct task *task = get(id);
+
+    expect_text(task->result, expected);
+    task_unref(task);
+}
+
+static void a_result_may_be_short_or_long(void **state)
+{
+    static const size_t sizes[] = {1, 200, 201, 50000, 3, 300};
+    struct task *task = add_status(running);
+    char text[50001];
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        memset(text, '0' + (int)i, sizes[i]);
+        text[sizes[i]] = '\0';
+        assert_int_equal(try_move(task, running, text, NULL), 0);
+        expect_result(&task->id, text);
+        assert_int_equal(try_move(task, running, NULL, NULL), 0);
+        expect_result(&task->id, text);
+    }
+    task_unref(task);
+}
+
 static void a_move_within_a_state_changes_what_it_says(void **state)
 {
     struct task *task = add_status(running);
@@ -1337,6 +1363,7 @@ int main(void)
         TEST(what_was_stored_is_read_again),
         TEST(an_id_that_is_not_there_is_not_found),
         TEST(a_move_changes_the_status_and_keeps_the_rest),
+        TEST(a_result_may_be_short_or_long),
         TEST(a_move_within_a_state_changes_what_it_says),
         TEST(a_move_from_elsewhere_changes_nothing),
         TEST(a_transaction_goes_on_after_what_it_refused),
