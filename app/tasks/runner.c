@@ -263,7 +263,7 @@ static void run_task(struct task_thread *thread, struct task *task)
                 .task = task,
                 .task_id = id,
                 .traceparent = task->spec.traceparent ? task->spec.traceparent : "",
-                .attempt = task->status.attempts,
+                .attempt = task->attempt,
                 .started_ns = task->started_ns,
                 .deadline_ns = task->deadline_ns,
                 .stop_fd = task->kind->holds_thread ? thread->stop_fd : -1,
