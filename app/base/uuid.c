@@ -54,7 +54,7 @@ static int take_random(struct uuid *ret)
 
 int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
 {
-    struct uuid uuid;
+    struct uuid uuid = {0};
 
     int rc = take_random(&uuid);
     if (rc < 0)
