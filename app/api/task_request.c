@@ -168,7 +168,7 @@ static int read_members(struct reader *reader, const char *prefix, json_t *objec
 
 static int read_kind(struct reader *reader, const char *field, json_t *value)
 {
-    const char *name;
+    const char *name = "";
     char quoted[PARSE_QUOTED_SIZE];
 
     int rc = read_text(reader, field, value, TASK_NAME_MAX_BYTES, &name);
@@ -190,7 +190,7 @@ static int read_payload(struct reader *reader, const char *field, json_t *value)
 
 static int read_queue(struct reader *reader, const char *field, json_t *value)
 {
-    const char *name;
+    const char *name = "";
     char quoted[PARSE_QUOTED_SIZE];
 
     int rc = read_text(reader, field, value, TASK_NAME_MAX_BYTES, &name);
@@ -221,7 +221,7 @@ static int refuse_two_times(struct reader *reader, const char *field)
 
 static int read_delay(struct reader *reader, const char *field, json_t *value)
 {
-    uint64_t delay_ms;
+    uint64_t delay_ms = 0;
 
     if (reader->has_run_at)
         return refuse_two_times(reader, field);
