@@ -8,8 +8,8 @@
  * nginx, which give way when there are no descriptors left (front/front.c), and warm ones to upstreams. */
 #define RESERVED_DESCRIPTORS 256
 
-/* A program that a task runs: both ends of four pipes while it starts, what tells whether it could, its pidfd,
- * and what the child opens before it closes the rest. */
+/* A program that a task runs: both ends of four pipes while it starts, what tells whether it could, its
+ * pidfd, and what the child opens before it closes the rest. */
 #define DESCRIPTORS_PER_COMMAND 13
 
 #define AUTO_MAX_IN_FLIGHT   4096u

@@ -50,13 +50,17 @@ struct follow_wanted {
     int queue;
 };
 
-static void unref(struct follower *follower)
+static void follower_free(struct follower *follower)
 {
-    if (atomic_fetch_sub(&follower->refs, 1) != 1)
-        return;
     task_query_done(&follower->query);
     pthread_mutex_destroy(&follower->lock);
     free(follower);
+}
+
+static void unref(struct follower *follower)
+{
+    if (atomic_fetch_sub(&follower->refs, 1) == 1)
+        follower_free(follower);
 }
 
 /* ---- events as text ---- */
@@ -261,8 +265,7 @@ static bool open_stream(struct request *req, struct follower *follower)
         write_text(follower, greeting);
         return true;
     }
-    atomic_store(&follower->refs, 1);
-    unref(follower);
+    follower_free(follower);
     return false;
 }
 

@@ -55,7 +55,7 @@ static bool take_random(struct uuid *ret)
 
 int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
 {
-    struct uuid uuid;
+    struct uuid uuid = {0};
 
     if (!take_random(&uuid))
         return -errno;

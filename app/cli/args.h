@@ -29,6 +29,6 @@ struct cli_args {
     size_t id_count;
 };
 
-/* `argv` begins with "tasks"; its texts may be put into another order.  Returns 0, or -EINVAL with what is wrong
- * and what is allowed. */
+/* `argv` begins with "tasks"; its texts may be put into another order.  Returns 0, or -EINVAL with what is
+ * wrong and what is allowed. */
 must_check int cli_args_parse(int argc, char **argv, struct cli_args *ret, struct err *err);

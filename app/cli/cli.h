@@ -1,7 +1,8 @@
 /* cli.h - `heddle tasks`: looks at tasks and changes them, from the command line.
  *
  * The running server is asked where it listens; when none answers there, the store itself is opened, which
- * nobody else can have meanwhile (tasks/upkeep.h says what is done with tasks that a crash has left running).
+ * nobody else can have meanwhile: a server that is started before the command has ended does not start.
+ * tasks/upkeep.h says what is done with tasks that a crash has left running.
  * Threads: the main thread of a process that does nothing else; SIGPIPE is ignored from then on. */
 #pragma once
 

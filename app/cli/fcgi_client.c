@@ -82,21 +82,32 @@ static int connect_to(struct fcgi_client *client, struct err *err)
         return fail(err, errnum);
     }
     client->fd = fd;
-    client->has_answered = false;
     return 0;
+}
+
+void fcgi_client_init(struct fcgi_client *client, const struct listen_address *address)
+{
+    *client = (struct fcgi_client){.address = address, .fd = -1, .request = BUF_INIT(2 * REQUEST_MAX_BYTES)};
 }
 
 int fcgi_client_open(struct fcgi_client *client, const struct listen_address *address, struct err *err)
 {
-    *client = (struct fcgi_client){.address = address, .fd = -1};
+    fcgi_client_init(client, address);
     return connect_to(client, err);
 }
 
-void fcgi_client_close(struct fcgi_client *client)
+static void disconnect(struct fcgi_client *client)
 {
     if (client->fd >= 0)
         close(client->fd);
     client->fd = -1;
+    client->has_answered = false;
+}
+
+void fcgi_client_close(struct fcgi_client *client)
+{
+    disconnect(client);
+    buf_done(&client->request);
 }
 
 /* ---- the request ---- */
@@ -245,38 +256,51 @@ static int split(struct fcgi_answer *answer, struct err *err)
 
 /* ---- asking ---- */
 
-static int ask_once(struct fcgi_client *client, const struct buf *request, struct fcgi_answer *ret,
-                    struct err *err)
+static int send_request(struct fcgi_client *client, struct err *err)
 {
     int rc = client->fd >= 0 ? 0 : connect_to(client, err);
 
-    if (rc == 0)
-        rc = send_all(client->fd, request, err);
-    if (rc == 0)
-        rc = read_output(client->fd, &ret->body, err);
+    return rc == 0 ? send_all(client->fd, &client->request, err) : rc;
+}
+
+/* Whether it is only that the connection was closed while it rested. */
+static bool has_been_left(const struct fcgi_client *client, int rc)
+{
+    return rc == -ECONNRESET && client->may_repeat && client->has_answered;
+}
+
+int fcgi_client_send(struct fcgi_client *client, const char *method, const char *target, struct err *err)
+{
+    client->may_repeat = strcmp(method, "POST") != 0;
+    buf_done(&client->request);
+    append_request(&client->request, method, target, client->may_repeat);
+    if (client->request.failed)
+        return err_set(err, -ENOMEM, "out of memory for a request");
+    if (!client->may_repeat)
+        disconnect(client);
+    int rc = send_request(client, err);
+    if (has_been_left(client, rc)) {
+        disconnect(client);
+        rc = send_request(client, err);
+    }
     if (rc != 0)
-        fcgi_client_close(client);
-    client->has_answered = rc == 0;
+        disconnect(client);
     return rc;
 }
 
-int fcgi_client_ask(struct fcgi_client *client, const char *method, const char *target,
-                    struct fcgi_answer *ret, struct err *err)
+int fcgi_client_receive(struct fcgi_client *client, struct fcgi_answer *ret, struct err *err)
 {
-    bool may_repeat = strcmp(method, "POST") != 0;
-    cleanup(buf_done) struct buf request = BUF_INIT(2 * REQUEST_MAX_BYTES);
-
     *ret = (struct fcgi_answer){.body = BUF_INIT(FCGI_ANSWER_MAX_BYTES)};
-    append_request(&request, method, target, may_repeat);
-    if (request.failed)
-        return err_set(err, -ENOMEM, "out of memory for a request");
-    if (!may_repeat)
-        fcgi_client_close(client);
-    bool has_rested = client->fd >= 0 && client->has_answered;
-    int rc = ask_once(client, &request, ret, err);
-    if (rc == -ECONNRESET && has_rested && ret->body.size == 0)
-        rc = ask_once(client, &request, ret, err);
-    if (!may_repeat)
-        fcgi_client_close(client);
+    int rc = read_output(client->fd, &ret->body, err);
+    if (has_been_left(client, rc) && ret->body.size == 0) {
+        disconnect(client);
+        rc = send_request(client, err);
+        if (rc == 0)
+            rc = read_output(client->fd, &ret->body, err);
+    }
+    if (rc != 0 || !client->may_repeat)
+        disconnect(client);
+    else
+        client->has_answered = true;
     return rc == 0 ? split(ret, err) : rc;
 }

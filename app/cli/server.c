@@ -1,5 +1,6 @@
 /* The running server: FastCGI requests to its HTTP interface. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,12 @@
 
 #define TARGET_MAX_BYTES 4096
 #define DETAIL_MAX_BYTES 4096
+#define TASK_TARGET_SIZE 64
+#define CLIENTS          16
+
+struct server {
+    struct fcgi_client clients[CLIENTS]; /* the first one for all that is asked alone */
+};
 
 /* ---- answers ---- */
 
@@ -32,11 +39,10 @@ static void read_problem(const struct fcgi_answer *answer, struct buf *out)
         buf_printf(out, "the server answers with status %d", answer->status);
 }
 
-static int ask(struct fcgi_client *client, const char *method, const char *target, struct source_reply *ret,
-               struct err *err)
+static int receive(struct fcgi_client *client, struct source_reply *ret, struct err *err)
 {
     struct fcgi_answer answer;
-    int rc = fcgi_client_ask(client, method, target, &answer, err);
+    int rc = fcgi_client_receive(client, &answer, err);
 
     *ret = (struct source_reply){.text = BUF_INIT(DETAIL_MAX_BYTES)};
     if (rc == 0 && answer.status >= 200 && answer.status < 300) {
@@ -52,12 +58,12 @@ static int ask(struct fcgi_client *client, const char *method, const char *targe
     return rc;
 }
 
-static int ask_target(struct fcgi_client *client, const char *method, struct buf *target,
-                      struct source_reply *ret, struct err *err)
+static int ask(struct server *server, const char *method, const char *target, struct source_reply *ret,
+               struct err *err)
 {
-    buf_append(target, "", 1);
-    return target->failed ? err_set(err, -ENOMEM, "out of memory for a request")
-                          : ask(client, method, target->data, ret, err);
+    int rc = fcgi_client_send(&server->clients[0], method, target, err);
+
+    return rc == 0 ? receive(&server->clients[0], ret, err) : rc;
 }
 
 /* ---- requests ---- */
@@ -87,23 +93,26 @@ static int server_page(void *self, const struct source_filter *filter, size_t li
     append_parameter(&target, "queue", filter->queue);
     append_parameter(&target, "tag", filter->tag);
     append_parameter(&target, "cursor", cursor);
-    return ask_target(self, "GET", &target, ret, err);
+    buf_append(&target, "", 1);
+    return target.failed ? err_set(err, -ENOMEM, "out of memory for a request")
+                         : ask(self, "GET", target.data, ret, err);
 }
 
-static int ask_about(struct fcgi_client *client, const char *method, const struct uuid *id,
-                     const char *ending, struct source_reply *ret, struct err *err)
+/* "/tasks/ID", and what follows. */
+static void format_target(char ret[TASK_TARGET_SIZE], const struct uuid *id, const char *ending)
 {
     char text[UUID_TEXT_SIZE];
-    cleanup(buf_done) struct buf target = BUF_INIT(TARGET_MAX_BYTES);
 
     uuid_format(id, text);
-    buf_printf(&target, "/tasks/%s%s", text, ending);
-    return ask_target(client, method, &target, ret, err);
+    snprintf(ret, TASK_TARGET_SIZE, "/tasks/%s%s", text, ending);
 }
 
 static int server_get(void *self, const struct uuid *id, struct source_reply *ret, struct err *err)
 {
-    return ask_about(self, "GET", id, "", ret, err);
+    char target[TASK_TARGET_SIZE];
+
+    format_target(target, id, "");
+    return ask(self, "GET", target, ret, err);
 }
 
 static int server_stats(void *self, struct source_reply *ret, struct err *err)
@@ -111,8 +120,9 @@ static int server_stats(void *self, struct source_reply *ret, struct err *err)
     return ask(self, "GET", "/tasks/stats", ret, err);
 }
 
-static int server_change(void *self, enum source_change change, const struct uuid *ids, size_t count,
-                         struct source_reply *ret, struct err *err)
+/* Up to CLIENTS of them at the same time: the server writes them to its disk together. */
+static int change_some(struct server *server, enum source_change change, const struct uuid *ids, size_t count,
+                       struct source_reply *ret, struct err *err)
 {
     static const struct {
         const char *method;
@@ -122,19 +132,37 @@ static int server_change(void *self, enum source_change change, const struct uui
         [SOURCE_RETRY] = {"POST", "/retry"},
         [SOURCE_REMOVE] = {"DELETE", ""},
     };
+    char target[TASK_TARGET_SIZE];
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        format_target(target, &ids[i], requests[change].ending);
+        rc = fcgi_client_send(&server->clients[i], requests[change].method, target, err);
+    }
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = receive(&server->clients[i], &ret[i], err);
+    return rc;
+}
+
+static int server_change(void *self, enum source_change change, const struct uuid *ids, size_t count,
+                         struct source_reply *ret, struct err *err)
+{
     int rc = 0;
 
     for (size_t i = 0; i < count; i++)
         ret[i] = (struct source_reply){0};
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = ask_about(self, requests[change].method, &ids[i], requests[change].ending, &ret[i], err);
+    for (size_t i = 0; rc == 0 && i < count; i += CLIENTS)
+        rc = change_some(self, change, &ids[i], MIN(count - i, (size_t)CLIENTS), &ret[i], err);
     return rc;
 }
 
 static void server_close(void *self)
 {
-    fcgi_client_close(self);
-    free(self);
+    struct server *server = self;
+
+    for (size_t i = 0; i < CLIENTS; i++)
+        fcgi_client_close(&server->clients[i]);
+    free(server);
 }
 
 static const struct source_ops server_ops = {
@@ -147,15 +175,17 @@ static const struct source_ops server_ops = {
 
 int source_server_open(const struct config *config, struct source *ret, struct err *err)
 {
-    struct fcgi_client *client = calloc(1, sizeof(*client));
+    struct server *server = calloc(1, sizeof(*server));
 
-    if (!client)
+    if (!server)
         return err_set(err, -ENOMEM, "out of memory");
-    int rc = fcgi_client_open(client, &config->listen, err);
+    for (size_t i = 1; i < CLIENTS; i++)
+        fcgi_client_init(&server->clients[i], &config->listen);
+    int rc = fcgi_client_open(&server->clients[0], &config->listen, err);
     if (rc != 0) {
-        free(client);
+        server_close(server);
         return rc;
     }
-    *ret = (struct source){&server_ops, client};
+    *ret = (struct source){&server_ops, server};
     return 0;
 }

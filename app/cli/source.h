@@ -2,10 +2,11 @@
  *
  * Both give the same JSON and refuse in the same words, so that a command does not see which it works with.
  * How to use it: source_open; the calls below; source_close.
- * Ownership: a reply's text is the caller's (source_reply_done); all else is lent.
+ * Ownership: a reply's text is the caller's (source_reply_done, also after an error, so that it begins
+ * zeroed); all else is lent.
  * Threads: one.
- * Errors: 0, also for what was refused, which is in the reply; or a negative errno value with `err` set: there
- * is nobody (any more) who could be asked. */
+ * Errors: 0, also for what was refused, which is in the reply; or a negative errno value with `err` set:
+ * there is nobody (any more) who could be asked. */
 #pragma once
 
 #include "base/buf.h"
@@ -54,8 +55,8 @@ struct source {
     void *self;
 };
 
-/* The server that listens at config->listen or, when nobody does, the store; `config` is lent until the close.
- * -EBUSY when another process has the store, but does not answer. */
+/* The server that listens at config->listen or, when nobody does, the store; `config` is lent until the
+ * close.  -EBUSY when another process has the store, but does not answer. */
 must_check int source_open(const struct config *config, struct source *ret, struct err *err);
 
 /* One that is zeroed is fine. */

@@ -19,6 +19,6 @@ struct table {
 
 void table_print(const struct table *table);
 
-/* Copies UTF-8 text in a form that is safe on a terminal: control characters become blanks, and what is longer
- * than `max_chars` characters (at most 60), or does not fit, is cut and ends in "...". */
+/* Copies UTF-8 text in a form that is safe on a terminal: control characters become blanks, and what is
+ * longer than `max_chars` characters, or does not fit, is cut and ends in "...". */
 void table_set_cell(char ret_cell[TABLE_CELL_SIZE], const char *text, size_t max_chars);

@@ -39,7 +39,8 @@ struct task_committer {
     /* committer's thread: */
     bool has_failed;
     bool is_last_try;       /* we are stopping: what cannot be written now is refused */
-    bool is_reserve_in_use; /* the disk was full */
+    bool is_reserve_in_use; /* the disk was full: nothing is started */
+    uint64_t reserve_ns;    /* the reserve is not asked for before */
     uint64_t retry_ns;      /* no transaction before */
     uint64_t warn_ns;       /* no warning before */
     struct ledger ledger;
@@ -128,21 +129,30 @@ static void warn_of_shortage(struct task_committer *committer, const struct err 
 static void use_reserve(struct task_committer *committer)
 {
     committer->is_reserve_in_use = true;
+    committer->reserve_ns = clock_deadline_ns(clock_now_ns(), RETRY_MS);
     committer->ledger.ops->free_reserve(committer->ledger.store);
+}
+
+static void ask_for_reserve(struct task_committer *committer)
+{
+    uint64_t now_ns = clock_now_ns();
+    struct err err = {0};
+
+    if (now_ns < committer->reserve_ns)
+        return;
+    committer->reserve_ns = clock_deadline_ns(now_ns, RETRY_MS);
+    committer->is_reserve_in_use = committer->ledger.ops->keep_reserve(committer->ledger.store, &err) != 0;
+    if (!committer->is_reserve_in_use)
+        log_info("the task store has room again");
 }
 
 /* Until the reserve is there again nothing new is accepted: it is for what runs. */
 static void restore_reserve(struct task_committer *committer, struct task_op_list *ops)
 {
-    struct err err = {0};
-
-    if (!committer->is_reserve_in_use)
-        return;
-    committer->is_reserve_in_use = committer->ledger.ops->keep_reserve(committer->ledger.store, &err) != 0;
+    if (committer->is_reserve_in_use)
+        ask_for_reserve(committer);
     if (committer->is_reserve_in_use)
         refuse(ops, -ENOSPC, false);
-    else
-        log_info("the task store has room again");
 }
 
 /* New tasks are refused; what runs may still end. */
@@ -259,14 +269,21 @@ static void finish_ops(struct task_committer *committer, struct task_op_list *op
 
 static bool has_work(struct task_committer *committer)
 {
-    return !committer->is_paused && !committer->has_failed &&
-           ledger_has_work(&committer->ledger, clock_now_ns(), clock_wall_ms());
+    uint64_t now_ns = clock_now_ns();
+
+    if (committer->is_paused || committer->has_failed)
+        return false;
+    if (committer->is_reserve_in_use)
+        return now_ns >= committer->reserve_ns;
+    return ledger_has_work(&committer->ledger, now_ns, clock_wall_ms());
 }
 
 static uint64_t next_ns(const struct task_committer *committer)
 {
     if (committer->is_paused || committer->has_failed)
         return CLOCK_NEVER;
+    if (committer->is_reserve_in_use)
+        return committer->reserve_ns;
     return ledger_next_ns(&committer->ledger, clock_now_ns(), clock_wall_ms());
 }
 

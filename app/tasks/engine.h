@@ -236,7 +236,7 @@ struct task_watcher {
     /* The end: why.  `events` and `tick` are not called any more. */
     void (*done)(struct task_watcher *watcher);
     int rc; /* 0: finished, enough, or unwatched; -ETIME: the deadline; -ESHUTDOWN; -EAGAIN: there are
-               max_listeners already, or it was left behind; -ENOMEM */
+               max_listeners already; -ENOMEM */
 
     /* The engine's: */
     struct task_watch_entry *entry;

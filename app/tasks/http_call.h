@@ -1,9 +1,9 @@
 /* http_call.h - an HTTP request that a task makes: what `http`, `callback` and `digest` have in common.
  *
- * How to use it: in the first step http_call_create, http_call_add_header, http_call_set_body, put the call at
- * run->state, http_call_start, and return TASK_STEP_PENDING; task_resume is called when it has ended, and the
- * next step looks at it with http_call_fail and http_call_fetch.  The kind's abort and release are
- * http_call_abort and http_call_free.
+ * How to use it: in the first step http_call_create, put the call at run->state, http_call_add_header,
+ * http_call_set_body, http_call_start, and return TASK_STEP_PENDING; task_resume is called when it has ended,
+ * and the next step looks at it with http_call_fail, http_call_result, http_call_fetch.  The kind's abort and
+ * release are http_call_abort and http_call_free.
  * Threads: one at a time, as the steps are called; http_call_abort from any.
  * Ownership: texts are copied, a body is taken.
  * Invariants: no host is asked but those of tasks.allowed_hosts, by a redirect neither. */
@@ -18,8 +18,8 @@
 
 struct http_call;
 
-/* `method` is lent until the call is freed.  -ENOMEM, or another negative errno value with a text when the URL
- * is not allowed (any more). */
+/* `method` is lent until the call is freed.  -ENOMEM, or another negative errno value with a text when the
+ * URL is not allowed (any more). */
 must_check int http_call_create(const struct task_run *run, const char *method, const char *url,
                                 struct http_call **ret, struct err *err);
 
@@ -48,8 +48,8 @@ must_check bool http_call_fail(const struct http_call *call, struct task_run *ru
 /* What has come of it. */
 const struct fetch *http_call_fetch(const struct http_call *call);
 
-/* The result of `http` and `callback`, of an answer of 2xx: {"status", "content_type", "body", "elapsed"}, and
- * "truncated": true when there is more of the body.  NULL without memory. */
+/* The result of `http` and `callback`, of an answer of 2xx: {"status", "content_type", "body", "elapsed"},
+ * and "truncated": true when there is more of the body.  NULL without memory. */
 must_check json_t *http_call_result(const struct http_call *call, size_t body_max_bytes);
 
 void http_call_abort(void *call);

@@ -1,8 +1,9 @@
-/* Kind `command`: runs a program that the configuration names (process.h), with the task's input as JSON on its
- * standard input, and takes what it writes for the result.
+/* Kind `command`: runs a program that the configuration names (process.h), with the task's input as JSON on
+ * its standard input, and takes what it writes for the result.
  *
- * Exit status 0 is success.  64 and 65 (EX_USAGE, EX_DATAERR of sysexits.h) say that the input is no good, which
- * no other attempt changes; all else is tried again: other statuses, signals, a program that cannot be run. */
+ * Exit status 0 is success.  64 and 65 (EX_USAGE, EX_DATAERR of sysexits.h) say that the input is no good,
+ * which no other attempt changes; all else is tried again: other statuses, signals, a program that cannot be
+ * run. */
 #include "tasks/kind.h"
 
 #include <errno.h>
@@ -37,34 +38,36 @@ static const struct config_command *find_command(const struct config *config, co
     return NULL;
 }
 
-static int read_command(const json_t *payload, const struct config *config, const struct config_command **ret,
-                        struct task_problem *problem)
+/* NULL, with the problem, when the payload names none. */
+static const struct config_command *read_command(const json_t *payload, const struct config *config,
+                                                 struct task_problem *problem)
 {
+    const struct config_command *command;
     const char *name = NULL;
     char quoted[PARSE_QUOTED_SIZE];
-    int rc = task_payload_text(payload, "command", &name, problem);
 
-    if (rc < 0)
-        return rc;
-    if (!name)
-        return task_problem_set(problem, TASK_PROBLEM_MISSING, "command", "command is missing");
-    *ret = find_command(config, name);
-    if (*ret)
-        return 0;
-    return task_problem_set(problem, TASK_PROBLEM_INVALID, "command",
-                            "command: %s is not among the commands of the configuration",
-                            parse_quote(name, strlen(name), quoted));
+    if (task_payload_text(payload, "command", &name, problem) < 0)
+        return NULL;
+    if (!name) {
+        task_problem_set(problem, TASK_PROBLEM_MISSING, "command", "command is missing");
+        return NULL;
+    }
+    command = find_command(config, name);
+    if (!command)
+        task_problem_set(problem, TASK_PROBLEM_INVALID, "command",
+                         "command: %s is not among the commands of the configuration",
+                         parse_quote(name, strlen(name), quoted));
+    return command;
 }
 
 static int check(json_t *payload, const struct task_services *services, struct task_problem *ret)
 {
     static const char *const used[] = {"command", "input", NULL};
-    const struct config_command *command;
-    int rc = read_command(payload, services->config, &command, ret);
 
-    if (rc == 0)
-        task_payload_keep(payload, used);
-    return rc;
+    if (!read_command(payload, services->config, ret))
+        return -EINVAL;
+    task_payload_keep(payload, used);
+    return 0;
 }
 
 /* ---- the environment ---- */
@@ -305,12 +308,12 @@ static enum task_step judge(struct task_run *run, const struct config_command *c
 /* The configuration may be another than when the task was checked. */
 static enum task_step step(struct task_run *run)
 {
-    const struct config_command *command;
     struct task_problem problem;
     struct process_result result;
     struct err err = {0};
+    const struct config_command *command = read_command(run->payload, run->services->config, &problem);
 
-    if (read_command(run->payload, run->services->config, &command, &problem) < 0)
+    if (!command)
         return task_run_fail(run, true, "%s", problem.text);
     if (!run_command(run, command, &result, &err))
         return task_run_fail(run, false, "out of memory");

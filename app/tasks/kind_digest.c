@@ -1,5 +1,5 @@
-/* Kind `digest`: SHA-256 and size of a document, or of a text that is repeated: computing, and so with a thread
- * of its own.  While a document is fetched it holds none. */
+/* Kind `digest`: SHA-256 and size of a document, or of a text that is repeated: computing, and so with a
+ * thread of its own.  While a document is fetched it holds none. */
 #include "tasks/kind.h"
 
 #include <errno.h>
@@ -126,7 +126,7 @@ static bool update_repeated(const struct task_run *run, struct sha256 *sha, cons
 static enum task_step digest_text(struct task_run *run, const char *text, uint64_t repeat)
 {
     cleanup(sha256_done) struct sha256 sha = {0};
-    struct pattern pattern = {NULL};
+    struct pattern pattern = {.bytes = NULL};
     uint64_t total = strlen(text) * repeat;
 
     if (sha256_init(&sha) < 0 || (total > 0 && !pattern_create(text, repeat, &pattern)))

@@ -194,8 +194,8 @@ static int send(struct task_run *run, struct http_call *call, const struct reque
 /* The configuration may be another than when the task was checked. */
 static enum task_step start(struct task_run *run)
 {
+    struct request request = {.url = NULL};
     struct task_problem problem;
-    struct request request;
     struct http_call *call;
     struct err err;
 

@@ -30,8 +30,9 @@ enum task_step task_run_fail(struct task_run *run, bool is_final, const char *fo
 /* Sets run->result, which may be NULL: memory was short.  Returns TASK_STEP_DONE or _FAILED. */
 enum task_step task_run_done(struct task_run *run, json_t *result);
 
-/* Bytes from outside as a value of a result: valid UTF-8, and cut between characters when they would take more
- * than `max_bytes` as JSON.  `is_whole` is false when there was more of them.  NULL without memory. */
+/* Bytes from outside as a value of a result: valid UTF-8, and cut between characters when they would take
+ * more than `max_bytes` (at least 2) as JSON.  `is_whole` is false when there was more of them.  NULL without
+ * memory. */
 must_check json_t *task_result_text(const char *charset, const char *bytes, size_t size, bool is_whole,
                                     size_t max_bytes, bool *ret_is_cut);
 

@@ -37,7 +37,8 @@ must_check int task_pool_create(const struct task_pool_config *config, struct ta
 /* Starts the threads; once only.  Returns 0, or -errno with none running.  Installs the fence's handlers. */
 must_check int task_pool_start(struct task_pool *pool, struct err *err);
 
-/* Takes started tasks, whose `kind` is set, out of the list.  Does not block. */
+/* Takes started tasks, whose `kind` is set, out of the list.  Does not block.  In the thread that may read
+ * their status. */
 void task_pool_push(struct task_pool *pool, struct task_list *tasks);
 
 /* Has a task that was pushed end soon, unless it has ended.  The caller holds a reference. */

@@ -35,8 +35,8 @@ static void take_rank(void *arg, task_queue_id queue, unsigned slot, uint64_t ra
 {
     struct task_queues *queues = arg;
 
-    if (queue < queues->count && queues->all[queue].last_ranks && slot < TASK_RANK_SLOTS)
-        queues->all[queue].last_ranks[slot] = rank;
+    if (queue < queues->count && queues->all[queue].ranks && slot < TASK_RANK_COUNT)
+        queues->all[queue].ranks[slot] = rank;
 }
 
 static void forget_ranks(struct task_queues *queues)
@@ -44,7 +44,7 @@ static void forget_ranks(struct task_queues *queues)
     for (size_t i = 0; i < queues->count; i++) {
         struct task_queue *queue = &queues->all[i];
         if (queue->is_known)
-            memset(queue->last_ranks, 0, TASK_RANK_SLOTS * sizeof(uint64_t));
+            memset(queue->ranks, 0, TASK_RANK_COUNT * sizeof(uint64_t));
         memset(queue->new_ranks, 0, sizeof(queue->new_ranks));
         queue->has_new_ranks = false;
     }
@@ -132,8 +132,8 @@ static int make_ranks(struct task_queues *queues, struct err *err)
 {
     for (size_t i = 0; i < queues->count; i++) {
         struct task_queue *queue = &queues->all[i];
-        queue->last_ranks = queue->is_known ? calloc(TASK_RANK_SLOTS, sizeof(uint64_t)) : NULL;
-        if (queue->is_known && !queue->last_ranks)
+        queue->ranks = queue->is_known ? calloc(TASK_RANK_COUNT, sizeof(uint64_t)) : NULL;
+        if (queue->is_known && !queue->ranks)
             return err_set(err, -ENOMEM, "out of memory");
     }
     return 0;
@@ -154,7 +154,7 @@ int task_queues_load(struct task_queues *queues, const struct config *config,
 void task_queues_done(struct task_queues *queues)
 {
     for (size_t i = 0; i < queues->count; i++)
-        free(queues->all[i].last_ranks);
+        free(queues->all[i].ranks);
 }
 
 int task_queues_find(const struct task_queues *queues, const char *name)
@@ -177,14 +177,20 @@ static unsigned slot_of(unsigned priority, const char *tenant)
     return priority * TASK_RANK_TENANT_SLOTS + (hash ^ hash >> 16) % TASK_RANK_TENANT_SLOTS;
 }
 
+static void set_rank(struct task_queue *queue, unsigned slot, uint64_t rank)
+{
+    queue->ranks[slot] = rank;
+    queue->new_ranks[slot / 64] |= UINT64_C(1) << slot % 64;
+    queue->has_new_ranks = true;
+}
+
 uint64_t task_queue_next_rank(struct task_queue *queue, unsigned priority, const char *tenant)
 {
     unsigned slot = slot_of(priority, tenant);
-    uint64_t rank = MAX(queue->last_ranks[slot], queue->virtual_rank[priority]) + 1;
+    uint64_t rank = MAX(queue->ranks[slot], queue->ranks[TASK_RANK_SLOTS + priority]) + 1;
 
-    queue->has_new_ranks = true;
-    queue->new_ranks[slot / 64] |= UINT64_C(1) << slot % 64;
-    return queue->last_ranks[slot] = rank;
+    set_rank(queue, slot, rank);
+    return rank;
 }
 
 static int store_queue_ranks(struct task_queue *queue, task_queue_id id, const struct task_store_ops *ops,
@@ -194,7 +200,7 @@ static int store_queue_ranks(struct task_queue *queue, task_queue_id id, const s
         uint64_t bits = queue->new_ranks[word];
         for (; bits != 0; bits &= bits - 1) {
             unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
-            int rc = ops->set_rank(store, id, slot, queue->last_ranks[slot], err);
+            int rc = ops->set_rank(store, id, slot, queue->ranks[slot], err);
             if (rc != 0)
                 return rc;
         }
@@ -266,7 +272,8 @@ void task_queue_started(struct task_queues *queues, struct task_queue *queue, un
     queue->pass = MAX(queue->pass, queues->pass) + 1.0 / queue->weight;
     if (queue->rate_per_s > 0)
         queue->tokens -= 1;
-    queue->virtual_rank[priority] = MAX(queue->virtual_rank[priority], rank);
+    if (rank > queue->ranks[TASK_RANK_SLOTS + priority])
+        set_rank(queue, TASK_RANK_SLOTS + priority, rank);
 }
 
 static bool find_lane(const struct task_queue *queue, unsigned lanes, unsigned *ret_lane)

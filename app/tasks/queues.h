@@ -25,6 +25,10 @@
 #define TASK_RANK_TENANT_SLOTS 256
 #define TASK_RANK_SLOTS        (TASK_PRIORITY_COUNT * TASK_RANK_TENANT_SLOTS)
 
+/* Behind them, for each priority, the rank that has come to its turn: after a restart too nobody has to wait
+ * for what his slot has had before. */
+#define TASK_RANK_COUNT (TASK_RANK_SLOTS + TASK_PRIORITY_COUNT)
+
 enum { TASK_LANE_FREE, TASK_LANE_THREAD, TASK_LANE_COUNT };
 
 struct task_queue {
@@ -42,11 +46,10 @@ struct task_queue {
     double pass;
     double tokens; /* starts that the rate allows now */
     uint64_t tokens_ns;
-    struct task_counts counts;                  /* with what the present transaction changes */
-    uint64_t virtual_rank[TASK_PRIORITY_COUNT]; /* the rank that has come to its turn */
-    uint64_t *last_ranks;                       /* TASK_RANK_SLOTS of them */
-    bool has_new_ranks;                         /* that are not stored yet: */
-    uint64_t new_ranks[TASK_RANK_SLOTS / 64];   /* a bit for each slot */
+    struct task_counts counts;                       /* with what the present transaction changes */
+    uint64_t *ranks;                                 /* TASK_RANK_COUNT of them: given last, and come to */
+    bool has_new_ranks;                              /* that are not stored yet: */
+    uint64_t new_ranks[(TASK_RANK_COUNT + 63) / 64]; /* a bit for each */
 };
 
 struct task_queues {

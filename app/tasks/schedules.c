@@ -269,8 +269,10 @@ int task_schedules_create(struct task_engine *engine, struct task_schedules **re
     mutex_init(&schedules->lock);
     cond_init(&schedules->wake);
     schedules->all = calloc(config->tasks.schedule_count + 1, sizeof(schedules->all[0]));
-    if (!schedules->all)
-        rc = err_set(err, -ENOMEM, "out of memory");
+    if (!schedules->all) {
+        task_schedules_free(schedules);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
     for (; rc == 0 && schedules->count < config->tasks.schedule_count; schedules->count++)
         rc = init_schedule(engine, &config->tasks.schedules[schedules->count],
                            &schedules->all[schedules->count], err);

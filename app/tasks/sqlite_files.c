@@ -108,16 +108,6 @@ void sqlite_reserve_free(int fd)
 int sqlite_reserve_open(const char *where, int *ret_fd, struct err *err)
 {
     char path[4096];
-    int fd = -1;
-    int rc = open_beside(where, ".reserve", path, &fd, err);
 
-    if (rc != 0)
-        return rc;
-    rc = sqlite_reserve_keep(fd, err);
-    if (rc != 0 && rc != -ENOSPC) {
-        close(fd);
-        return rc;
-    }
-    *ret_fd = fd;
-    return 0;
+    return open_beside(where, ".reserve", path, ret_fd, err);
 }

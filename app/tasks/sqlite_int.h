@@ -135,9 +135,11 @@ must_check int sqlite_read_id(sqlite3_stmt *stmt, int column, struct uuid *ret, 
         SQLITE_COLD_COLUMNS(SQLITE_OF_PAYLOAD)
 #define SQLITE_SELECT_BARE         "SELECT " SQLITE_TASK_COLUMNS ", NULL, NULL FROM task t "
 #define SQLITE_SELECT_WITH_PAYLOAD "SELECT " SQLITE_TASK_COLUMNS ", p.json, NULL FROM task t "
-#define SQLITE_SELECT_ALL          "SELECT " SQLITE_TASK_COLUMNS ", p.json, coalesce(t.result, r.json) FROM task t "
-#define SQLITE_JOIN_PAYLOAD        " LEFT JOIN payload p ON p.row = t.row "
-#define SQLITE_JOIN_ALL            SQLITE_JOIN_PAYLOAD "LEFT JOIN result r ON r.row = t.row "
+#define SQLITE_SELECT_ALL                                                                                    \
+    "SELECT " SQLITE_TASK_COLUMNS ", p.json, coalesce(t.result, r.json) "                                    \
+    "FROM task t "
+#define SQLITE_JOIN_PAYLOAD " LEFT JOIN payload p ON p.row = t.row "
+#define SQLITE_JOIN_ALL     SQLITE_JOIN_PAYLOAD "LEFT JOIN result r ON r.row = t.row "
 
 /* The task of the present row of such a question. */
 must_check int sqlite_read_task(struct sqlite_conn *conn, sqlite3_stmt *stmt, struct task **ret,
@@ -166,7 +168,7 @@ must_check int sqlite_update_task(struct sqlite_conn *conn, const struct task *t
  * closed. */
 must_check int sqlite_lock(const char *where, int *ret_fd, struct err *err);
 
-/* Opens the file that keeps space back, and fills it if that can be done. */
+/* Opens the file that keeps space back; it keeps what it has. */
 must_check int sqlite_reserve_open(const char *where, int *ret_fd, struct err *err);
 /* Gives the space to others. */
 void sqlite_reserve_free(int fd);
@@ -183,8 +185,9 @@ struct task_store {
     struct sqlite_conn conn;
     int lock_fd;
     int reserve_fd;
-    int log_pages;                                     /* in the write-ahead log, after the last commit */
-    bool has_warned_of_log;                            /* that it can not be written back */
+    int log_pages;          /* in the write-ahead log, after the last commit */
+    bool is_full;           /* the reserve has been freed, and not been taken again */
+    bool has_warned_of_log; /* that it can not be written back */
     int64_t changes[TASK_QUEUE_MAX][TASK_STATE_COUNT]; /* of the counters, in this transaction */
     bool is_changed[TASK_QUEUE_MAX];                   /* queues with changes */
 };

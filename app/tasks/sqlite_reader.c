@@ -6,8 +6,8 @@
 
 #include "tasks/sqlite_int.h"
 
-/* So many rows one call for a list looks at, so that a filter that fits nothing does not hold up a thread, nor
- * the writing back of the log, for long: some 10 ms. */
+/* So many rows one call for a list looks at, so that a filter that fits nothing does not hold up a thread,
+ * nor the writing back of the log, for long: some 10 ms. */
 #define LIST_ROWS_MAX 20000
 
 struct task_reader {

@@ -9,7 +9,8 @@
  * A task's row holds what changes and what is looked for; what is long, or needed by who runs it only, is in
  * tables of its own and is not written again with each move.  All indexes of tasks are partial, so that a
  * usual task, which goes from running to succeeded, is in one of them at a time; each ends with the row,
- * unsaid.  A short result is in the row as well, which is written anyway then.  Numbers that an index sorts by are 0 when they are absent, others are NULL. */
+ * unsaid.  A short result is in the row as well, which is written anyway then.  Numbers that an index sorts
+ * by are 0 when they are absent, others are NULL. */
 static const char version_1[] =
     "CREATE TABLE task ("
     "    row INTEGER PRIMARY KEY,"

@@ -1,16 +1,21 @@
 /* The task store in an SQLite file: no server, one file that can be copied and looked into.
  *
- * One connection writes, in the thread that owns the store.  What it commits goes to the write-ahead log, with
- * one sync of the disk; now and then the log is written back into the file.  After an error that says that the
- * disk can not be relied on the connection does nothing any more. */
+ * One connection writes, in the thread that owns the store.  What it commits goes to the write-ahead log,
+ * with one sync of the disk; now and then the log is written back into the file.  After an error that says
+ * that the disk can not be relied on the connection does nothing any more. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "tasks/sqlite_int.h"
 
 int sqlite_checkpoint_pages = 4096;
+
+/* So much may the file grow by writing the log back while the disk is full. */
+#define FULL_GROWTH_BYTES (1u << 20)
+#define PAGE_BYTES        4096
 
 /* What has been freed in the file is kept for what comes, unless it is more than this and a quarter of the
  * file; then so much is given back at a time. */
@@ -48,6 +53,37 @@ static const char gone_sql[] =
     "CREATE TEMP TABLE gone ("
     "row INTEGER PRIMARY KEY, queue INTEGER NOT NULL, state INTEGER NOT NULL) STRICT";
 
+static int open_database(struct task_store *store, const char *where, struct err *err)
+{
+    int rc = sqlite_open(where, true, &store->conn, err);
+
+    if (rc == 0)
+        rc = sqlite_migrate(&store->conn, err);
+    if (rc == 0)
+        rc = sqlite_run(&store->conn, gone_sql, err);
+    if (rc != 0)
+        sqlite_close(&store->conn);
+    return rc;
+}
+
+/* On a full disk the reserve is what there is to begin with; on a full one without it, what is stored can be
+ * looked at and ended all the same. */
+static int open_with_reserve(struct task_store *store, const char *where, struct err *err)
+{
+    struct err ignored = {0};
+    int rc = sqlite_reserve_open(where, &store->reserve_fd, err);
+
+    if (rc == 0)
+        rc = open_database(store, where, err);
+    if (rc == -ENOSPC) {
+        sqlite_reserve_free(store->reserve_fd);
+        return open_database(store, where, err);
+    }
+    if (rc == 0 && sqlite_reserve_keep(store->reserve_fd, &ignored) == -EIO)
+        return err_set(err, -EIO, "%s", ignored.text);
+    return rc;
+}
+
 static int sqlite_store_open(const char *where, struct task_store **ret, struct err *err)
 {
     struct task_store *store = calloc(1, sizeof(*store));
@@ -57,13 +93,7 @@ static int sqlite_store_open(const char *where, struct task_store **ret, struct 
     store->lock_fd = store->reserve_fd = -1;
     int rc = sqlite_lock(where, &store->lock_fd, err);
     if (rc == 0)
-        rc = sqlite_open(where, true, &store->conn, err);
-    if (rc == 0)
-        rc = sqlite_migrate(&store->conn, err);
-    if (rc == 0)
-        rc = sqlite_run(&store->conn, gone_sql, err);
-    if (rc == 0)
-        rc = sqlite_reserve_open(where, &store->reserve_fd, err);
+        rc = open_with_reserve(store, where, err);
     if (rc != 0) {
         sqlite_store_close(store);
         return rc;
@@ -98,8 +128,32 @@ static void sqlite_store_rollback(struct task_store *store)
         sqlite3_exec(store->conn.db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-/* One that fails because the disk is full, or for want of memory, is made later: the log holds what is stored.
- * After any other failure the next transaction does not begin. */
+static int ask_number(struct task_store *store, const char *sql, uint64_t *ret, struct err *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
+
+    if (rc == 0)
+        rc = sqlite_number(&store->conn, stmt, ret, err);
+    return rc < 0 ? rc : 0;
+}
+
+/* On a full disk, whether writing the log back leaves most of the reserve to what is still to be logged. */
+static bool fits_reserve(struct task_store *store)
+{
+    static const char sql[] = "PRAGMA page_count";
+    struct err ignored = {0};
+    uint64_t pages = 0;
+    struct stat now;
+
+    if (ask_number(store, sql, &pages, &ignored) != 0 ||
+        stat(sqlite3_db_filename(store->conn.db, "main"), &now) != 0)
+        return false;
+    return pages * PAGE_BYTES <= (uint64_t)now.st_size + FULL_GROWTH_BYTES;
+}
+
+/* One that fails because the disk is full, or for want of memory, is made later: the log holds what is
+ * stored.  After any other failure the next transaction does not begin. */
 static void say_log_stays(struct task_store *store)
 {
     struct err err = {0};
@@ -112,15 +166,19 @@ static void say_log_stays(struct task_store *store)
     store->has_warned_of_log = true;
 }
 
-static void checkpoint(struct task_store *store)
+static void write_log_back(struct task_store *store)
 {
-    if (store->log_pages < sqlite_checkpoint_pages)
-        return;
     int code = sqlite3_wal_checkpoint_v2(store->conn.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (code == SQLITE_OK)
         store->has_warned_of_log = false;
     else if (code != SQLITE_BUSY && code != SQLITE_LOCKED) /* somebody else makes one: another time */
         say_log_stays(store);
+}
+
+static void checkpoint(struct task_store *store)
+{
+    if (store->log_pages >= sqlite_checkpoint_pages && (!store->is_full || fits_reserve(store)))
+        write_log_back(store);
 }
 
 static int sqlite_store_commit(struct task_store *store, struct err *err)
@@ -141,24 +199,22 @@ static int sqlite_store_commit(struct task_store *store, struct err *err)
 
 /* ---- space ---- */
 
+/* With the log written back its own space can be used again, which is a reserve as well. */
 static void sqlite_store_free_reserve(struct task_store *store)
 {
+    store->is_full = true;
     sqlite_reserve_free(store->reserve_fd);
+    if (store->log_pages > 0 && fits_reserve(store))
+        write_log_back(store);
 }
 
 static int sqlite_store_keep_reserve(struct task_store *store, struct err *err)
 {
-    return sqlite_reserve_keep(store->reserve_fd, err);
-}
-
-static int ask_number(struct task_store *store, const char *sql, uint64_t *ret, struct err *err)
-{
-    sqlite3_stmt *stmt;
-    int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
+    int rc = sqlite_reserve_keep(store->reserve_fd, err);
 
     if (rc == 0)
-        rc = sqlite_number(&store->conn, stmt, ret, err);
-    return rc < 0 ? rc : 0;
+        store->is_full = false;
+    return rc;
 }
 
 static int sqlite_store_shrink(struct task_store *store, struct err *err)

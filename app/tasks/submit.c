@@ -65,6 +65,9 @@ static int apply_key(struct ledger *ledger, struct task_submit *submit, struct e
 static int keep_key(struct ledger *ledger, const struct task_submit *submit, struct err *err)
 {
     const struct task *task = submit->items[0].task;
+
+    if (!task)
+        return 0;
     struct task_idempotent now = {
         .id = task->id,
         .at_ms = ledger->now_ms,

@@ -18,8 +18,8 @@
 #define BUCKETS   4096
 
 /* Events that are looked at in one go, and that are kept for one watcher. */
-#define BATCH       256
-#define PENDING_MAX 4096
+#define BATCH             256
+#define PENDING_MAX_BYTES (BATCH * sizeof(struct task_event))
 
 struct task_watch_entry {
     /* set at creation, then read-only: */
@@ -109,14 +109,14 @@ static void tell(struct task_watch_entry *entry, const struct task_event *events
             entry->has_enough = true;
 }
 
-/* Keeps an event for when it can be told.  One that has no room for it is left behind. */
+/* Keeps an event for when it can be told. */
 static void keep(struct task_watch_entry *entry, const struct task_event *event)
 {
     buf_append(&entry->pending, event, sizeof(*event));
     if (!entry->pending.failed || entry->has_enough)
         return;
     entry->has_enough = true;
-    entry->rc = -EAGAIN;
+    entry->rc = -ENOMEM;
 }
 
 static void tell_pending(struct task_watch_entry *entry)
@@ -138,7 +138,7 @@ static bool on_old_event(void *arg, const struct task_event *event)
     if (!concerns(entry->watcher, event))
         return true;
     keep(entry, event);
-    if (entry->pending.size == BATCH * sizeof(*event))
+    if (entry->pending.size == PENDING_MAX_BYTES)
         tell_pending(entry);
     return !entry->has_enough;
 }
@@ -170,18 +170,20 @@ static void on_read(struct task_question *question, const struct task_store_ops 
     go_live(entry);
 }
 
-/* What the ring has of what it needs; false when that is not all there has been. */
+/* What the ring has of what it needs, as much as is told in one go: it is visited again for the rest.  False
+ * when the ring does not have all of it. */
 static bool catch_up_locked(struct task_watch *watch, struct task_watch_entry *entry)
 {
     if (entry->from < watch->first)
         return false;
-    for (uint64_t number = entry->from; number < watch->seen; number++) {
-        const struct task_event *event = &watch->ring[number % RING_SIZE];
+    for (; entry->from < watch->seen && entry->pending.size < PENDING_MAX_BYTES; entry->from++) {
+        const struct task_event *event = &watch->ring[entry->from % RING_SIZE];
         if (concerns(entry->watcher, event) && !entry->has_enough)
             keep(entry, event);
     }
-    entry->from = MAX(entry->from, watch->seen);
-    entry->is_behind = false;
+    entry->is_behind = entry->from < watch->seen;
+    if (entry->is_behind)
+        make_dirty_locked(watch, entry);
     return true;
 }
 
@@ -263,7 +265,7 @@ static void look_at_clock(struct task_watch_entry *entry, uint64_t now_ns)
 }
 
 /* What is to be done with a dirty entry, as far as the lock is needed for it. */
-enum action { ACTION_TELL, ACTION_END, ACTION_ASK, ACTION_LEAVE };
+enum action { ACTION_TELL, ACTION_TELL_OLD, ACTION_END, ACTION_ASK, ACTION_LEAVE };
 
 static enum action decide(struct task_watch_entry *entry, bool *ret_is_stopping)
 {
@@ -277,7 +279,7 @@ static enum action decide(struct task_watch_entry *entry, bool *ret_is_stopping)
     if (entry->is_removed || watch->is_stopping)
         return ACTION_END;
     if (entry->has_enough || !entry->is_behind || catch_up_locked(watch, entry))
-        return ACTION_TELL;
+        return entry->is_behind ? ACTION_TELL_OLD : ACTION_TELL;
     entry->is_starting = true;
     return ACTION_ASK;
 }
@@ -295,6 +297,9 @@ static void visit(struct task_watch_entry *entry, const struct task_event *batch
     case ACTION_END:
         end(entry, is_stopping ? -ESHUTDOWN : 0);
         return;
+    case ACTION_TELL_OLD: /* what is new is not its turn yet */
+        count = 0;
+        break;
     case ACTION_TELL:
         break;
     }
@@ -430,7 +435,7 @@ static struct task_watch_entry *create_entry(struct task_watch *watch, struct ta
     entry->watch = watch;
     entry->watcher = watcher;
     entry->question.answer = on_read;
-    entry->pending = (struct buf)BUF_INIT(PENDING_MAX * sizeof(struct task_event));
+    entry->pending = (struct buf)BUF_INIT(PENDING_MAX_BYTES);
     entry->is_behind = true;
     entry->tick_ns = watcher->tick_ms > 0 ? clock_deadline_ns(clock_now_ns(), watcher->tick_ms) : CLOCK_NEVER;
     return entry;
@@ -447,7 +452,7 @@ static int add(struct task_watch *watch, struct task_watch_entry *entry)
     if (watch->count >= watch->max_watchers)
         return -EAGAIN;
     watch->count++;
-    entry->from = watcher->has_after ? MIN(watcher->after + 1, watch->next) : watch->next;
+    entry->from = watcher->has_after ? MIN(watcher->after, watch->next - 1) + 1 : watch->next;
     watcher->entry = entry;
     LIST_INSERT_HEAD(list_of(watch, watcher), entry, in_list);
     if (due_ns != CLOCK_NEVER)

@@ -5,15 +5,18 @@ import time
 
 import pytest
 
-from harness.kinds import (cancel, die, refused, show, submit, succeed, wait_for_state, wait_until_final)
+from harness.heddle import Heddle
+from harness.kinds import cancel, die, refused, show, submit, succeed, wait_for_state, wait_until_final
 from harness.wait import wait_until
 
 ENDLESS = {"text": "x" * 1000, "repeat": 1000000000}
 
 
-@pytest.fixture
-def program(heddle, upstream):
-    return heddle(tasks={"allowed_hosts": [*upstream.origins[:2], "localhost"], "runners": 2})
+@pytest.fixture(scope="module")
+def program(tmp_path_factory, upstream):
+    tasks = {"allowed_hosts": [*upstream.origins[:2], "localhost"], "runners": 2}
+    with Heddle(tmp_path_factory.mktemp("digest"), tasks=tasks) as heddle:
+        yield heddle
 
 
 def digest_of(data):
@@ -57,7 +60,8 @@ def test_redirects_lead_to_hosts_that_are_allowed(program, upstream):
 
 
 @pytest.mark.parametrize("payload, field", [
-    ({}, "url"), ({"text": 5}, "text"), ({"url": 5}, "url"), ({"text": "a", "url": "http://localhost/"}, "url"),
+    ({}, "url"), ({"text": 5}, "text"), ({"url": 5}, "url"),
+    ({"text": "a", "url": "http://localhost/"}, "url"),
     ({"url": "http://localhost/", "repeat": 2}, "repeat"), ({"text": "a", "repeat": 0}, "repeat"),
     ({"text": "a", "repeat": 1.5}, "repeat"), ({"text": "a", "repeat": 1000000001}, "repeat"),
     ({"text": "a" * 2000, "repeat": 1000000000}, "repeat"), ({"url": "http://example.com/"}, "allowed_hosts"),

@@ -5,13 +5,16 @@ import time
 import pytest
 
 from harness.expect import by_url, check_result
+from harness.heddle import Heddle
 from harness.kinds import cancel, die, refused, show, submit, succeed, wait_for_state, wait_until_final
 from harness.wait import wait_until
 
 
-@pytest.fixture
-def program(heddle, upstream):
-    return heddle(tasks={"allowed_hosts": [*upstream.origins[:2], "localhost"]})
+@pytest.fixture(scope="module")
+def program(tmp_path_factory, upstream):
+    tasks = {"allowed_hosts": [*upstream.origins[:2], "localhost"]}
+    with Heddle(tmp_path_factory.mktemp("fan_out"), tasks=tasks) as heddle:
+        yield heddle
 
 
 def checked(result):

@@ -9,25 +9,33 @@ import time
 
 import pytest
 
+from harness.heddle import Heddle
 from harness.kinds import (Receiver, cancel, die, refused, run, submit, succeed, wait_for_state,
                            wait_until_final)
 from harness.wait import wait_until
 
-UPSTREAM_HOSTS = ["127.0.0.1:1"]
 SECRET_KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(SECRET_KEY).decode()
 
 
-@pytest.fixture
-def receiver():
+@pytest.fixture(scope="module")
+def module_receiver():
     with Receiver() as server:
         yield server
 
 
 @pytest.fixture
-def program(heddle, upstream, receiver):
-    return heddle(tasks={"allowed_hosts": [*upstream.origins[:2], receiver.host, "localhost"],
-                         "webhook_secret": SECRET})
+def receiver(module_receiver):
+    module_receiver.forget()
+    return module_receiver
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory, upstream, module_receiver):
+    hosts = [*upstream.origins[:2], module_receiver.host, "localhost"]
+    tasks = {"allowed_hosts": hosts, "webhook_secret": SECRET}
+    with Heddle(tmp_path_factory.mktemp("http"), tasks=tasks) as heddle:
+        yield heddle
 
 
 # ---- what is sent ----
@@ -153,7 +161,7 @@ def test_retry_after_is_a_day_at_most(program, receiver):
 
 def test_who_does_not_answer_is_asked_again_and_again(program, upstream):
     task = die(program, "http", {"url": upstream.url(reset=1)}, max_attempts=3)
-    assert len(task["attempts"]) == 3 if isinstance(task["attempts"], list) else task["attempts"] == 3
+    assert task["attempts"] == 3
     assert task["error"].startswith("protocol: ")
 
 

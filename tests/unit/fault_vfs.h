@@ -2,8 +2,8 @@
  * files of a database, and fails when it is told to.
  *
  * How to use it: fault_vfs_register once, before SQLite is used: it becomes the default.  Then
- *   - fault_record, work, fault_record_end; fault_image_* then make, for any moment of that work, the files as
- *     a disk may have them when the power is cut then.
+ *   - fault_record, work, fault_record_end; fault_disk_step and fault_disk_write then make, for any moment of
+ *     that work, the files as a disk may have them when the power is cut then.
  *   - fault_arm: the n-th write, truncation or sync from now on fails.  fault_disarm ends it.
  * What a disk may have: all that was written to a file before its last sync; and of what was written after it
  * any part, in any order, to the sector.  Nothing is really synced here, which would only take time.

@@ -566,7 +566,8 @@ static inline void expect_bug_error(int kind, const char *error)
 {
     const char *start = bug_errors[kind] ? bug_errors[kind] : bug_error_starts[kind];
 
-    if (!error || strncmp(error, start, strlen(start)) != 0 || (bug_errors[kind] && strcmp(error, start) != 0))
+    if (!error || strncmp(error, start, strlen(start)) != 0 ||
+        (bug_errors[kind] && strcmp(error, start) != 0))
         fail_msg("kind %s: \"%s\" in place of \"%s\"", kinds[kind].name, error ? error : "", start);
 }
 

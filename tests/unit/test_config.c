@@ -1124,6 +1124,11 @@ static void entries_are_checked_together(void **state)
         {"schedules:\n  s: {cron: x, kind: k, queue: q}\nqueues: {p: }\n",
          "f.yaml:2:25: schedules.s.queue: \"q\" is not one of the queues; write default, or add it to "
          "them\n"},
+        {"schedules:\n  s: {cron: 60 * * * *, kind: k}\n",
+         "f.yaml:2:7: schedules.s.cron: minute: \"60\" has a value that is not from 0 to 59\n"},
+        {"schedules:\n  s: {cron: '@daily', kind: k, time_zone: Europe/Atlantis}\n",
+         "f.yaml:2:32: schedules.s.time_zone: there is no time zone \"Europe/Atlantis\" in "
+         "/usr/share/zoneinfo/\n"},
         {"commands:\n  c: {argv: [/a], environment: [AB=1, A=1, AB=2]}\n",
          "f.yaml:2:19: commands.c.environment: has the variable AB twice\n"},
         {"tasks: {backoff_base: 2h}\n",
@@ -1137,7 +1142,7 @@ static void entries_are_checked_together(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_errors(cases[i][0], cases[i][1]);
-    config_free(load("schedules:\n  s: {cron: x, kind: k, queue: q}\nqueues: {q: }\n"));
+    config_free(load("schedules:\n  s: {cron: '@daily', kind: k, queue: q}\nqueues: {q: }\n"));
 }
 
 /* Texts that name something */
@@ -1270,13 +1275,13 @@ static void texts_of_schedules_are_checked(void **state)
     };
 
     (void)state;
-    expect_texts("schedules: {s: {cron: x, kind: k, time_zone: ", "}}", "schedules.s.time_zone", zones,
+    expect_texts("schedules: {s: {cron: '@daily', kind: k, time_zone: ", "}}", "schedules.s.time_zone", zones,
                  ARRAY_LEN(zones));
-    expect_texts("schedules: {s: {cron: x, kind: ", "}}", "schedules.s.kind", kinds, ARRAY_LEN(kinds));
-    expect_texts("schedules: {s: {cron: x, kind: k, payload: ", "}}", "schedules.s.payload", payloads,
+    expect_texts("schedules: {s: {cron: '@daily', kind: ", "}}", "schedules.s.kind", kinds, ARRAY_LEN(kinds));
+    expect_texts("schedules: {s: {cron: '@daily', kind: k, payload: ", "}}", "schedules.s.payload", payloads,
                  ARRAY_LEN(payloads));
-    expect_errors("schedules: {s: {cron: x, kind: k, payload: {a: b}}}",
-                  "f.yaml:1:44: schedules.s.payload: is a mapping; write a single value, a JSON object in "
+    expect_errors("schedules: {s: {cron: '@daily', kind: k, payload: {a: b}}}",
+                  "f.yaml:1:51: schedules.s.payload: is a mapping; write a single value, a JSON object in "
                   "quotes\n");
 }
 

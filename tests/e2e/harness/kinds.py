@@ -117,6 +117,10 @@ class Receiver:
             self.received.append(Received(handler.command, handler.path, headers, body))
             return self.answers.pop(0) if self.answers else (200, {}, b"")
 
+    def forget(self):
+        with self.lock:
+            self.received, self.answers = [], []
+
     def url(self, path="/"):
         return f"http://{self.host}{path}"
 
