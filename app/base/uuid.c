@@ -37,28 +37,28 @@ static void advance_locked(uint64_t wall_ms, unsigned seed)
     }
 }
 
-/* Random bytes for some UUIDs at once: the call costs more than all else here.  No byte is used twice. */
-static int take_random(struct uuid *ret)
+/* Random bytes for some UUIDs at once: the call costs more than all else here.  No byte is used twice.  False, with
+ * errno set, when there are none. */
+static bool take_random(struct uuid *ret)
 {
     static _Thread_local struct uuid stock[RANDOM_STOCK];
     static _Thread_local size_t left;
 
     if (left == 0) {
         if (getrandom(stock, sizeof(stock), 0) != (ssize_t)sizeof(stock))
-            return -errno;
+            return false;
         left = RANDOM_STOCK;
     }
     *ret = stock[--left];
-    return 0;
+    return true;
 }
 
 int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
 {
     struct uuid uuid = {0};
 
-    int rc = take_random(&uuid);
-    if (rc < 0)
-        return rc;
+    if (!take_random(&uuid))
+        return -errno;
 
     LOCK(&lock);
     advance_locked(wall_ms, (unsigned)uuid.bytes[6] << 8 | uuid.bytes[7]);
