@@ -142,8 +142,7 @@ struct task {
     /* The pool's, while it runs: */
     struct task_pool *pool;
     enum task_place place;
-    unsigned attempt; /* status.attempts, which is the committer's */
-    bool is_resumed;  /* task_resume came while a thread had it in hand */
+    bool is_resumed; /* task_resume came while a thread had it in hand */
     struct heap_node timer;
     LIST_ENTRY(task) in_pool;
     uint64_t accepted_ns;            /* 0: by an earlier process */
