@@ -110,7 +110,6 @@ void task_pool_push(struct task_pool *pool, struct task_list *tasks)
     for (task = TAILQ_FIRST(tasks); task; task = TAILQ_NEXT(task, in_list)) {
         task->pool = pool;
         task->place = TASK_PLACE_RUNNABLE;
-        task->attempt = task->status.attempts;
         task->ready_ns = task->started_ns = now_ns;
         task->attempt = task->status.attempts;
         task->deadline_ns =
