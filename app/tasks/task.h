@@ -147,7 +147,6 @@ struct task {
     LIST_ENTRY(task) in_pool;
     uint64_t accepted_ns;            /* 0: by an earlier process */
     uint64_t ready_ns;               /* since when it could go on */
-    unsigned attempt;                /* this run's: the committer may be changing `status` */
     uint64_t started_ns;             /* when this run began */
     uint64_t deadline_ns;            /* when it is to be ended; CLOCK_NEVER: not at all */
     uint64_t wake_ns;                /* waiting: the time; CLOCK_NEVER otherwise */

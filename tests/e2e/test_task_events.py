@@ -174,6 +174,10 @@ def test_listeners_do_not_keep_the_program_from_stopping(heddle):
 
 def test_too_many_listeners_are_turned_away(heddle):
     program = heddle(tasks={"max_listeners": 2})
-    with Events(program, "/tasks/events"), Events(program, "/tasks/events"):
+    with Events(program, "/tasks/events?last_event_id=0") as first, \
+            Events(program, "/tasks/events?last_event_id=0") as second:
+        make(program, sleep(0))
+        first.until(is_final)
+        second.until(is_final)  # both listen by now
         with Events(program, "/tasks/events") as third:
             assert third.next() is None and third.comments >= 1
