@@ -336,7 +336,7 @@ static void end_with(struct follower *follower, const struct task *task)
 {
     write_task(follower, task);
     request_stream_end(follower->stream);
-    unref(follower); /* the watcher's, which is not needed */
+    atomic_fetch_sub(&follower->refs, 1); /* the watcher's, which is not needed; the caller's is left */
 }
 
 static void follow(struct follower *follower, const struct task *task)

@@ -28,7 +28,7 @@ static const struct task_status *status_of(const struct facts *facts)
     return &facts->task->status;
 }
 
-/* ---- words: the inside of a JSON string, so every text that is not ours goes through task_append_text ---- */
+/* ---- words: the inside of a JSON string; each text that is not ours goes through task_append_text ---- */
 
 static void append_time(struct buf *out, uint64_t wall_ms)
 {

@@ -41,8 +41,8 @@ struct task_look {
 void task_look_init(struct task_look *look, struct request *req, request_fn answer,
                     void (*free)(struct task_look *look));
 
-/* One on the heap that is no part of anything, of the task that the path names; NULL when the request has been
- * answered. */
+/* One on the heap that is no part of anything, of the task that the path names; NULL when the request has
+ * been answered. */
 struct task_look *task_look_create(struct request *req, request_fn answer);
 
 /* The id of the task that the path names; false when the request has been answered: no task can have it. */

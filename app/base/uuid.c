@@ -37,8 +37,8 @@ static void advance_locked(uint64_t wall_ms, unsigned seed)
     }
 }
 
-/* Random bytes for some UUIDs at once: the call costs more than all else here.  No byte is used twice.  False, with
- * errno set, when there are none. */
+/* Random bytes for some UUIDs at once: the call costs more than all else here.  No byte is used twice.
+ * False, with errno set, when there are none. */
 static bool take_random(struct uuid *ret)
 {
     static _Thread_local struct uuid stock[RANDOM_STOCK];

@@ -1,6 +1,6 @@
 /* The engine puts its parts together: the committer decides and writes, the pools run what has been started,
- * the readers look things up, the watch tells what has happened.  A task's way: submit -> committer -> pool ->
- * committer. */
+ * the readers look things up, the watch tells what has happened.  A task's way: submit -> committer -> pool
+ * -> committer. */
 #include "tasks/engine.h"
 
 #include <assert.h>

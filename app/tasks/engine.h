@@ -66,7 +66,8 @@ struct task_submission {
     enum task_on_unique on_unique;
 
     /* What has come of it: 0 and the task, where it stood when it was committed; or -EEXIST and the task in
-     * its way (is_existing), -EAGAIN: the queue is full, -ECANCELED: another of an atomic batch was no good. */
+     * its way (is_existing), -EAGAIN: the queue is full, -ECANCELED: another of an atomic batch was no
+     * good. */
     int rc;
     bool is_existing; /* `task` is one that was there before */
     struct task_status status;

@@ -1,8 +1,8 @@
 /* ledger.h - one transaction of the store, and what it makes true in memory when it is committed.
  *
- * How to use it: ledger_open; then ledger_begin, any number of changes, ledger_start_tasks, and ledger_commit,
- * after which the fields below say what is to be told; or ledger_rollback, after which it is as if nothing had
- * been.  ledger_close.
+ * How to use it: ledger_open; then ledger_begin, any number of changes, ledger_start_tasks, and
+ * ledger_commit, after which the fields below say what is to be told; or ledger_rollback, after which it is
+ * as if nothing had been.  ledger_close.
  * Threads: the committer's alone (open and close: the owner's), but for the queues' names and limits.
  * Invariants: counts and ranks in memory are those of the store, with what the transaction has changed. */
 #pragma once
@@ -72,15 +72,15 @@ void ledger_rollback(struct ledger *ledger);
 
 /* ---- changes ---- */
 
-/* Adds a task of which status.queue, .priority and .run_at_ms are set: scheduled, queued or, when nothing is in
- * its way, started. */
+/* Adds a task of which status.queue, .priority and .run_at_ms are set: scheduled, queued or, when nothing
+ * is in its way, started. */
 must_check int ledger_insert(struct ledger *ledger, struct task *task, struct err *err);
 
 /* Starts a task that is queued. */
 must_check int ledger_start(struct ledger *ledger, struct task *task, struct err *err);
 
-/* Writes a move that the state machine allows, or a change within a state; on success task->status is `to` with
- * another version.  -ESTALE when the task is not there any more. */
+/* Writes a move that the state machine allows, or a change within a state; on success task->status is `to`
+ * with another version.  -ESTALE when the task is not there any more. */
 must_check int ledger_move(struct ledger *ledger, struct task *task, const struct task_status *to,
                            const char *result, const char *error, struct err *err);
 

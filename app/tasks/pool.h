@@ -3,8 +3,8 @@
  * Two pools are in use: the runners, for kinds that hold a thread, and the steppers, for all others.
  *
  * How to use it: task_pool_create, _start; _push what has been started; `end` is called for each when its run
- * has ended, one way or another.  task_pool_stop_task ends one early.  To end: task_pool_drain, then _stop, in
- * which everything that is left comes to its `end` as well; _free.
+ * has ended, one way or another.  task_pool_stop_task ends one early.  To end: task_pool_drain, then _stop,
+ * in which everything that is left comes to its `end` as well; _free.
  * Threads: push, stop_task and task_resume from any; the others from one, the owner's.
  * Ownership: push takes a reference with each task, `end` gets it.
  * Invariants: a task is in at most one thread's hands; a task that waits holds no thread. */
@@ -49,8 +49,8 @@ void task_pool_stop_task(struct task *task, enum task_stop why);
  */
 size_t task_pool_drain(struct task_pool *pool, uint64_t deadline_ns);
 
-/* Tells all that is left to end (TASK_STOP_SHUTDOWN), waits until it has, and joins the threads.  Does nothing
- * when not started or stopped before. */
+/* Tells all that is left to end (TASK_STOP_SHUTDOWN), waits until it has, and joins the threads.  Does
+ * nothing when not started or stopped before. */
 void task_pool_stop(struct task_pool *pool);
 
 /* After the stop.  NULL is fine. */

@@ -6,7 +6,7 @@
 #define STEP        1024 /* tasks, keys */
 #define STEP_BLOCKS 256  /* of events */
 
-/* Tasks are forgotten in groups, which is cheaper: so many at the least, or a tenth of those that are kept. */
+/* Tasks are forgotten in groups, which is cheaper: of so many, or of a tenth of those that are kept. */
 #define GROUP 256
 
 #define TIDY_EVERY_MS 10000

@@ -218,7 +218,8 @@ static inline enum task_step step_gate(struct task_run *run)
     return TASK_STEP_DONE;
 }
 
-/* Comes to the gate by way of the heap, so that the thread that watches the time is the one that gets stuck. */
+/* Comes to the gate by way of the heap, so that the thread that watches the time is the one that gets
+ * stuck. */
 static inline enum task_step step_nap_then_gate(struct task_run *run)
 {
     run->wake_ns = run->started_ns + 5 * NS_PER_MS;
