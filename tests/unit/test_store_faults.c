@@ -137,7 +137,7 @@ static void count_calls(unsigned ret_calls[FAULT_OP_COUNT])
 /* Not each: after a shortage the engine rests for a while.  test_state_model.c fails any. */
 static unsigned next_call(unsigned call)
 {
-    return call * 2;
+    return call * 4;
 }
 
 /* Opening has calls of its own: they are not counted. */
