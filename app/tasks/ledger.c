@@ -88,7 +88,8 @@ static void remember(struct ledger *ledger, struct task *task)
         return;
     task->touched_in = ledger->number;
     task->before = task->status;
-    TAILQ_INSERT_TAIL(&ledger->touched, task_ref(task), in_touched);
+    task_ref(task); /* not among the arguments of the macro, which are evaluated more than once */
+    TAILQ_INSERT_TAIL(&ledger->touched, task, in_touched);
 }
 
 int ledger_move(struct ledger *ledger, struct task *task, const struct task_status *to, const char *result,
@@ -143,7 +144,8 @@ static void add_starting(struct ledger *ledger, struct task *task)
 {
     task_queue_started(&ledger->queues, queue_of(ledger, &task->status), task->status.priority,
                        task->status.rank);
-    TAILQ_INSERT_TAIL(&ledger->starting, task_ref(task), in_list);
+    task_ref(task);
+    TAILQ_INSERT_TAIL(&ledger->starting, task, in_list);
     ledger->starting_count++;
     if (task->kind->holds_thread)
         ledger->threads_change++;
@@ -243,7 +245,8 @@ void ledger_stop_task(struct ledger *ledger, struct task *task)
     if (task->is_stopping)
         return;
     task->is_stopping = true;
-    TAILQ_INSERT_TAIL(&ledger->stopping, task_ref(task), in_stopping);
+    task_ref(task);
+    TAILQ_INSERT_TAIL(&ledger->stopping, task, in_stopping);
 }
 
 void ledger_take_started(struct ledger *ledger, struct task_list *ret_started)
@@ -252,7 +255,8 @@ void ledger_take_started(struct ledger *ledger, struct task_list *ret_started)
 
     for (task = TAILQ_FIRST(&ledger->starting); task; task = TAILQ_NEXT(task, in_list)) {
         size_t bucket = uuid_bucket(&task->id, LEDGER_RUNNING_BUCKETS);
-        LIST_INSERT_HEAD(&ledger->running[bucket], task_ref(task), in_running);
+        task_ref(task);
+        LIST_INSERT_HEAD(&ledger->running[bucket], task, in_running);
     }
     TAILQ_CONCAT(ret_started, &ledger->starting, in_list);
     ledger->starting_count = 0;
