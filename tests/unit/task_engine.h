@@ -1,8 +1,8 @@
-/* task_engine.h - a task engine to test with: one at a time, on a store in a folder of its own, and calls that
- * wait for their answer.
+/* task_engine.h - a task engine to test with: one at a time, on a store in a folder of its own, and calls
+ * that wait for their answer.
  *
- * How to use it: make_store_folder and remove_store_folder around the group; start_engine with a configuration
- * in YAML, reopen_engine for the same store again, end_engine.
+ * How to use it: make_store_folder and remove_store_folder around the group; start_engine with a
+ * configuration in YAML, reopen_engine for the same store again, end_engine.
  * Threads: the test's; what says so, any. */
 #pragma once
 

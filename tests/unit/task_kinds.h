@@ -218,7 +218,8 @@ static inline enum task_step step_gate(struct task_run *run)
     return TASK_STEP_DONE;
 }
 
-/* Comes to the gate by way of the heap, so that the thread that watches the time is the one that gets stuck. */
+/* Comes to the gate by way of the heap, so that the thread that watches the time is the one that gets
+ * stuck. */
 static inline enum task_step step_nap_then_gate(struct task_run *run)
 {
     run->wake_ns = run->started_ns + 5 * NS_PER_MS;
@@ -566,7 +567,8 @@ static inline void expect_bug_error(int kind, const char *error)
 {
     const char *start = bug_errors[kind] ? bug_errors[kind] : bug_error_starts[kind];
 
-    if (!error || strncmp(error, start, strlen(start)) != 0 || (bug_errors[kind] && strcmp(error, start) != 0))
+    if (!error || strncmp(error, start, strlen(start)) != 0 ||
+        (bug_errors[kind] && strcmp(error, start) != 0))
         fail_msg("kind %s: \"%s\" in place of \"%s\"", kinds[kind].name, error ? error : "", start);
 }
 

@@ -1,4 +1,5 @@
-/* The task engine from end to end: what comes of tasks, changes to them, the order of their starts, restarts. */
+/* The task engine from end to end: what comes of tasks, changes to them, the order of their starts,
+ * restarts. */
 #include "capture.h"
 #include "task_engine.h"
 
