@@ -75,7 +75,8 @@ static void push(struct task *task)
 
     task->status.state = TASK_STATE_RUNNING;
     task->status.attempts = 1;
-    TAILQ_INSERT_TAIL(&list, task_ref(task), in_list);
+    task_ref(task);
+    TAILQ_INSERT_TAIL(&list, task, in_list);
     task_pool_push(pool, &list);
     assert_true(TAILQ_EMPTY(&list));
 }
