@@ -146,6 +146,7 @@ struct task {
     struct heap_node timer;
     LIST_ENTRY(task) in_pool;
     uint64_t accepted_ns;            /* 0: by an earlier process */
+    unsigned attempt;                /* of this run: the committer may be changing `status` */
     uint64_t ready_ns;               /* since when it could go on */
     uint64_t started_ns;             /* when this run began */
     uint64_t deadline_ns;            /* when it is to be ended; CLOCK_NEVER: not at all */
