@@ -102,7 +102,7 @@ def workload_table(workload, medians, titles):
     heads = list(dict.fromkeys(head for figures in rows.values() for head in figures))
     lines = [[titles[contender], *(cell_text(figures.get(head), head) for head in heads)]
              for contender, figures in rows.items()]
-    return table(["contender", *heads], 1, lines) if lines else "Nobody was measured."
+    return table(["contender", *heads], 1, lines)
 
 
 def cell_text(value, head):
@@ -121,11 +121,13 @@ def render(runs, workloads, titles, skipped, where):
         return medians[workload, contender]
 
     parts = [f"Tasks. The stores are on {where}. Medians."]
-    for workload in workloads:
+    measured = {workload for workload, _ in medians}
+    for workload in (workload for workload in workloads if workload.name in measured):
         parts += [f"**{workload.name}: {workload.what}.** {workload.how}",
                   workload_table(workload, medians, titles)]
     chosen = {workload.name for workload in workloads}
     wanted = [target for target in TARGETS if target.workload in chosen]
-    parts += ["What heddle is to reach:",
-              table(["workload", "measure", "to reach", "measured", "reached"], 2, target_rows(cell, wanted))]
+    if "heddle" in titles:
+        parts += ["What heddle is to reach:",
+                  table(["workload", "measure", "to reach", "measured", "reached"], 2, target_rows(cell, wanted))]
     return "\n\n".join(parts + [f"Skipped: {what}: {reason}." for what, reason in skipped.items()])
