@@ -16,7 +16,7 @@ declare -A PACKAGES=(
     [test]="$build nginx curl libcmocka-dev python3-pytest openssl tzdata"
     [lint]="$build clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck"
     [bench]="$build nginx curl wrk libnginx-mod-http-lua python3-flask python3-requests gunicorn
-           redis-server beanstalkd postgresql python3-celery python3-rq python3-redis"
+             redis-server beanstalkd postgresql python3-celery python3-rq python3-redis"
     [compose]="docker.io docker-compose debootstrap ca-certificates python3-pytest"
 )
 declare -A WHY=(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,12 +19,13 @@ PORT = heard.getsockname()[1]
 
 
 def start(concurrency=None):
-    return [subprocess.Popen(argv, start_new_session=True) for argv in queue.workers(concurrency)]
+    """In our own process group, so that nothing outlives us."""
+    return [subprocess.Popen(argv) for argv in queue.workers(concurrency)]
 
 
 def stop(workers):
     for worker in workers:
-        os.killpg(worker.pid, signal.SIGKILL)
+        worker.kill()
         worker.wait()
 
 
