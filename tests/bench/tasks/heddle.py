@@ -13,6 +13,7 @@ from tasks.load import http_load
 
 BATCH = 1000
 LARGEST_BATCH = 10000
+SPARE_DESCRIPTORS = 500
 CAPACITY = 20_000_000  # of the store: above the 10 million of T9
 CONFIG = """\
 listen: unix:{socket}
@@ -48,12 +49,12 @@ def batch(count, task):
 class Heddle:
     """A heddle with a fresh store on the disk, and its nginx."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, settings=""):
         self.bench = bench
         self.socket = bench.directory / "heddle.sock"
         store = bench.fresh_data("heddle") / "tasks.db"
         self.config = bench.directory / "heddle-tasks.yaml"
-        self.config.write_text(CONFIG.format(socket=self.socket, store=store, capacity=CAPACITY))
+        self.config.write_text(CONFIG.format(socket=self.socket, store=store, capacity=CAPACITY) + settings)
         self.start()
         self.port, self.nginx = start_nginx(bench, "tasks-nginx", NGINX / "run.conf.in", NGINX=NGINX,
                                             HEDDLE=f"unix:{self.socket}")
@@ -283,11 +284,16 @@ def ten_million(bench, scale):
             "p99 ms, all": with_all, "times": with_all / without_any, "claimed/s": drained / scale.seconds}
 
 
-# T10: listeners
+# T10: listeners, of which the front allows a quarter of max_connections
+
+MANY_CONNECTIONS = "max_connections: 20480\n"
+
 
 def listeners(bench, scale):
-    heddle = Heddle(bench)
     count = scale.count(5000)
+    if (needed := 2 * count + SPARE_DESCRIPTORS) > bench.descriptors:
+        raise Unavailable(f"needs {needed} descriptors, has {bench.descriptors}")
+    heddle = Heddle(bench, MANY_CONNECTIONS)
     before = heddle.resident_mib()
     waiting = selectors.DefaultSelector()
     sockets = []
