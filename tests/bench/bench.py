@@ -3,7 +3,11 @@
 
 Each contender is measured in several rounds; within a round the contenders take turns, so that a
 machine that slows down slows all of them. Each run has fresh processes, proves first that the answer is
-right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is."""
+right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is.
+
+    make bench BENCH=tasks                                 background tasks, but for T9
+    make bench BENCH="--only T9 --rounds 1"                10 million waiting tasks: minutes, and gigabytes of disk
+    make bench BENCH="tasks --quick --contenders heddle"   does it work?"""
 
 import argparse
 import json

@@ -2,7 +2,6 @@
 
 import json
 import selectors
-import socket
 import time
 
 from contenders import HEDDLE, NGINX, start_nginx, without

@@ -14,7 +14,7 @@ import sys
 from glob import glob
 
 from contenders import CORES, REPOSITORY, RIVALS as FOLDER, start_server, without
-from processes import BenchError, Unavailable, free_port
+from processes import BenchError, free_port
 from tasks import beanstalkd, threads
 from tasks.heddle import BATCH, encode, sleep_task
 from tasks.load import http_load
