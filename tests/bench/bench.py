@@ -5,9 +5,9 @@ Each contender is measured in several rounds; within a round the contenders take
 machine that slows down slows all of them. Each run has fresh processes, proves first that the answer is
 right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is.
 
-    make bench BENCH=tasks                                 background tasks, but for T9
-    make bench BENCH="--only T9 --rounds 1"                10 million waiting tasks: minutes, and gigabytes of disk
-    make bench BENCH="tasks --quick --contenders heddle"   does it work?"""
+    make bench BENCH=tasks                               background tasks, but for T9
+    make bench BENCH="--only T9"                         10 million waiting tasks: minutes, gigabytes of disk
+    make bench BENCH="tasks --quick --contenders heddle" does it work?"""
 
 import argparse
 import json
@@ -245,7 +245,8 @@ def main():
     start = time.monotonic()
     reports, runs = [], []
     with (tempfile.TemporaryDirectory(prefix="heddle-bench-") as directory,
-          tempfile.TemporaryDirectory(prefix="bench-", dir=options.data) as data, Processes(directory) as processes):
+          tempfile.TemporaryDirectory(prefix="bench-", dir=options.data) as data,
+          Processes(directory) as processes):
         Path(data).chmod(0o755)
         bench = Bench(Path(directory), Path(data).resolve(), processes, raise_descriptor_limit())
         for suite, measure_suite in MEASURES.items():

@@ -1,5 +1,5 @@
-"""beanstalkd -f0: its log is synced at each put. It is asked in its own protocol, many commands at once where a
-workload speaks of batches."""
+"""beanstalkd -f0: its log is synced at each put. It is asked in its own protocol, many commands at once
+where a workload speaks of batches."""
 
 import time
 

@@ -1,7 +1,7 @@
 """The rivals of the task workloads, each as its manual recommends it where work must not be lost.
 
-Those of npm and of Python are driven by a program in their own language (rivals/*-queues/driver.*), which submits by
-their own library; over HTTP they are asked directly, without an nginx in front."""
+Those of npm and of Python are driven by a program in their own language (rivals/*-queues/driver.*), which
+submits by their own library; over HTTP they are asked directly, without an nginx in front."""
 
 import functools
 import hashlib
@@ -20,9 +20,11 @@ from tasks.heddle import BATCH, encode, sleep_task
 from tasks.load import http_load
 
 NODE, PYTHON = FOLDER / "node-queues", FOLDER / "python-queues"
+PYTHON_PATH = {"PYTHONPATH": str(PYTHON)}
 NPM_SECONDS = 300
 DRIVER_SECONDS = 600
-POSTGRES_BIN = max(glob("/usr/lib/postgresql/*/bin"), default="", key=lambda path: path.split("/")[-2].zfill(3))
+POSTGRES_BIN = max(glob("/usr/lib/postgresql/*/bin"), default="",
+                   key=lambda path: path.split("/")[-2].zfill(3))
 
 
 # Servers that rivals need
@@ -32,8 +34,8 @@ def start_redis(bench):
     port = free_port()
     data = bench.fresh_data("redis")
     process = bench.processes.start("redis", [
-        "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", data, "--save", "", "--appendonly", "yes",
-        "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
+        "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", data, "--save", "",
+        "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
     bench.processes.wait_for_listener(process, ("127.0.0.1", port))
     return {"redis": process}, {"REDIS_PORT": str(port)}
 
@@ -75,7 +77,7 @@ def driven(start_store, argv, command):
     def measure(bench, scale):
         _, env = start_store(bench)
         arguments = command(scale)
-        return run_driver(bench, f"driver-{arguments[0]}", [*argv(), *arguments], env | {"PYTHONPATH": str(PYTHON)})
+        return run_driver(bench, f"driver-{arguments[0]}", [*argv(), *arguments], env | PYTHON_PATH)
     return measure
 
 
@@ -178,7 +180,7 @@ def python_workers(queue):
     """As many as the manual says: one for each core."""
     def start(bench, env):
         argv = [sys.executable, PYTHON / "driver.py", queue, "work"]
-        return {"worker": bench.processes.start(f"{queue}-worker", argv, env=env | {"PYTHONPATH": str(PYTHON)})}
+        return {"worker": bench.processes.start(f"{queue}-worker", argv, env=env | PYTHON_PATH)}
     return start
 
 
@@ -210,7 +212,8 @@ RIVALS = [
      lambda bench: postgres_missing(bench) or npm_missing()(bench),
      node_rival("graphile", start_postgres, 50_000, ["T3", "T3b", "T4", "T5", "T6"])),
     ("beanstalkd", "beanstalkd -f0", lambda _: without("beanstalkd"), beanstalkd.MEASURES),
-    ("celery", "Celery, Flask (Redis, appendfsync always)", python_missing("celery", "redis", "flask", "gunicorn"),
+    ("celery", "Celery, Flask (Redis, appendfsync always)",
+     python_missing("celery", "redis", "flask", "gunicorn"),
      python_rival("celery", 5_000, ["T4", "T5", "T6"])),
     ("rq", "RQ, Flask (Redis, appendfsync always)", python_missing("rq", "redis", "flask", "gunicorn"),
      python_rival("rq", 1_000, ["T4", "T5"])),

@@ -39,7 +39,7 @@ def measure(bench, workload, contender, scale):
 
 
 def run_workload(bench, workload, contenders, scale, rounds, broken_by, skipped):
-    """All rounds of one workload, in which the contenders take turns; a contender that breaks is out of it."""
+    """All rounds of one workload, in which the contenders take turns; one that breaks is out of it."""
     runs, contenders = [], [each for each in contenders if workload.name in each.measures]
     for turn in range(1 if workload.once else rounds):
         for contender in contenders.copy():
@@ -128,6 +128,6 @@ def render(runs, workloads, titles, skipped, where):
     chosen = {workload.name for workload in workloads}
     wanted = [target for target in TARGETS if target.workload in chosen]
     if "heddle" in titles:
-        parts += ["What heddle is to reach:",
-                  table(["workload", "measure", "to reach", "measured", "reached"], 2, target_rows(cell, wanted))]
+        heads = ["workload", "measure", "to reach", "measured", "reached"]
+        parts += ["What heddle is to reach:", table(heads, 2, target_rows(cell, wanted))]
     return "\n\n".join(parts + [f"Skipped: {what}: {reason}." for what, reason in skipped.items()])

@@ -1,4 +1,5 @@
-// BullMQ. Its manual asks for maxmemory-policy noeviction and an append-only file; Redis has both (rivals.py).
+// BullMQ. Its manual asks for maxmemory-policy noeviction and an append-only file: see
+// tasks/rivals.py.
 "use strict";
 const { Queue, Worker } = require("bullmq");
 

@@ -1,5 +1,5 @@
-// Drives one rival: node driver.js RIVAL COMMAND [ARGUMENT..]; prints its figures as a line of JSON. The workers are a
-// process of their own (but in `latency`), so that they and who submits have a core each.
+// Drives one rival: node driver.js RIVAL COMMAND [ARGUMENT..]; prints its figures as a line of JSON. The
+// workers are a process of their own (but in `latency`), so that they and who submits have a core each.
 "use strict";
 const { fork } = require("node:child_process");
 
@@ -15,7 +15,9 @@ const print = (figures) => console.log(JSON.stringify(figures));
 
 function worker(...args) {
     const child = fork(__filename, [rivalName, ...args.map(String)]);
-    const heard = (word) => new Promise((resolve) => child.on("message", (said) => said === word && resolve()));
+    const heard = (word) => new Promise((resolve) => {
+        child.on("message", (said) => said === word && resolve());
+    });
     return { child, ready: heard("ready"), done: heard("done") };
 }
 

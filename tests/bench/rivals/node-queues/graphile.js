@@ -4,7 +4,8 @@ const { Logger, makeWorkerUtils, run } = require("graphile-worker");
 
 const options = { connectionString: process.env.PG_URL, logger: new Logger(() => () => {}), maxPoolSize: 20 };
 const ADD_MANY = `select count(*) from graphile_worker.add_jobs(array(
-    select json_populate_record(null::graphile_worker.job_spec, spec) from json_array_elements($1::json) spec))`;
+    select json_populate_record(null::graphile_worker.job_spec, spec)
+    from json_array_elements($1::json) spec))`;
 
 exports.open = async () => {
     const utils = await makeWorkerUtils(options);

@@ -1,5 +1,5 @@
-// pg-boss. Its own work() rests for at least half a second between batches; this fetches again at once while there
-// is something, as its manual's fetch() and complete() allow.
+// pg-boss. Its own work() rests for at least half a second between batches; this fetches again at once
+// while there is something, as its manual's fetch() and complete() allow.
 "use strict";
 const PgBoss = require("pg-boss");
 
