@@ -32,19 +32,21 @@ WORKLOADS = [
     TaskWorkload(
         "T5", "accepted to started, idle system",
         "From sending the task until its start is seen: heddle's by the event `running` on GET "
-        "/tasks/events, through nginx both ways, in the thread that sent the POST; the others' when the handler "
-        "is called, in the enqueueing process or by the machine's monotonic clock. `mean inside` is heddle_task_wait_seconds."),
+        "/tasks/events, through nginx both ways, in the thread that sent the POST; the others' when the "
+        "handler is called, in the enqueueing process or by the machine's monotonic clock. `mean inside` is "
+        "heddle_task_wait_seconds."),
     TaskWorkload(
         "T6", "SIGKILL with 1,000 tasks running",
         "Seconds from the restart (exec) until all of them run again. What is killed is what holds the "
-        "tasks: heddle, beanstalkd, the others' worker. -: not within the time given (--patience).", once=True),
+        "tasks: heddle, beanstalkd, the others' worker. -: not within the time given (--patience).",
+        once=True),
     TaskWorkload("T7", "`digest` of 64 MiB of text: two tasks at once against one after the other",
                  "Medians of some pairs, in seconds. Python: two threads that hash pieces of 64 bytes."),
     TaskWorkload("T8", "a flood of 100,000 tasks of one tenant, and one task of another",
                  "POST to the answer that it has succeeded (Prefer: wait), through nginx."),
     TaskWorkload("T9", "10 million waiting tasks",
-                 "Memory of heddle over the empty process; p99 of accepted to started as in T5, with none and all "
-                 "of them waiting (after a restart); then the paused queue is resumed.", once=True, asked=True),
+                 "Memory of heddle over the empty process; p99 of accepted to started as in T5, with none and "
+                 "all of them waiting (after a restart); then the paused queue is resumed.", once=True, asked=True),
     TaskWorkload("T10", "5,000 listeners on GET /tasks/events",
                  "Memory of heddle; from a POST until each has the event, in a Python client.", once=True),
 ]
