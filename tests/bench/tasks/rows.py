@@ -44,9 +44,10 @@ WORKLOADS = [
                  "Medians of some pairs, in seconds. Python: two threads that hash pieces of 64 bytes."),
     TaskWorkload("T8", "a flood of 100,000 tasks of one tenant, and one task of another",
                  "POST to the answer that it has succeeded (Prefer: wait), through nginx."),
-    TaskWorkload("T9", "10 million waiting tasks",
-                 "Memory of heddle over the empty process; p99 of accepted to started as in T5, with none and "
-                 "all of them waiting (after a restart); then the paused queue is resumed.", once=True, asked=True),
+    TaskWorkload(
+        "T9", "10 million waiting tasks",
+        "Memory of heddle over the empty process; p99 of accepted to started as in T5, with none and all of "
+        "them waiting (after a restart); then the paused queue is resumed.", once=True, asked=True),
     TaskWorkload("T10", "5,000 listeners on GET /tasks/events",
                  "Memory of heddle; from a POST until each has the event, in a Python client.", once=True),
 ]

@@ -127,7 +127,7 @@ def render(runs, workloads, titles, skipped, where):
                   workload_table(workload, medians, titles)]
     chosen = {workload.name for workload in workloads}
     wanted = [target for target in TARGETS if target.workload in chosen]
-    if "heddle" in titles:
+    if wanted and "heddle" in titles:
         heads = ["workload", "measure", "to reach", "measured", "reached"]
         parts += ["What heddle is to reach:", table(heads, 2, target_rows(cell, wanted))]
     return "\n\n".join(parts + [f"Skipped: {what}: {reason}." for what, reason in skipped.items()])
