@@ -70,7 +70,7 @@ int sqlite_error(struct sqlite_conn *conn, const char *what, struct err *err)
 
     if (conn->is_writer && code != -ENOSPC && code != -ENOMEM && code != -EEXIST)
         conn->failure = code;
-    return err_set(err, code, "the task store: %s: %s", what, sqlite3_errmsg(conn->db));
+    return err_set(err, code, "the task store: %s (%.120s)", sqlite3_errmsg(conn->db), what);
 }
 
 /* ---- connections ---- */
