@@ -83,6 +83,7 @@ static int create_front(struct app *app, unsigned max_in_flight, struct err *err
         .max_in_flight = max_in_flight,
         .app = app,
         .max_large_body_bytes = app->config->tasks.max_batch_bytes,
+        .max_streams = MIN(app->config->tasks.max_listeners, app->config->max_connections / 2),
     };
 
     int rc = listener_open(&listener, app->config, err);

@@ -67,11 +67,12 @@ static const struct config_row rows[] = {
         .key = "max_connections",
         .type = CONFIG_UINT,
         FIELD(max_connections),
-        .default_text = "8192",
+        .default_text = "16384",
         .min = 2,
         .max = 1000000,
         .help = "Connections from nginx, idle ones included. It should be above `max_in_flight` plus the "
-                "connections that nginx keeps. Above it an idle connection is closed for a new one.",
+                "connections that nginx keeps. Above it an idle connection is closed for a new one. At most "
+                "half of them are event streams.",
     },
     {
         .key = "shutdown_timeout",

@@ -83,7 +83,7 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->socket_mode, 0660);
         assert_int_equal(config->request_threads, 0);
         assert_int_equal(config->max_in_flight, 0);
-        assert_int_equal(config->max_connections, 8192);
+        assert_int_equal(config->max_connections, 16384);
         assert_int_equal(config->shutdown_timeout_ms, 10000);
         assert_int_equal(config->client_timeout_ms, 5000);
         assert_int_equal(config->max_params_bytes, 65536);

@@ -284,16 +284,14 @@ def ten_million(bench, scale):
             "p99 ms, all": with_all, "times": with_all / without_any, "claimed/s": drained / scale.seconds}
 
 
-# T10: listeners, of which the front allows a quarter of max_connections
-
-MANY_CONNECTIONS = "max_connections: 20480\n"
+# T10: listeners
 
 
 def listeners(bench, scale):
     count = scale.count(5000)
     if (needed := 2 * count + SPARE_DESCRIPTORS) > bench.descriptors:
         raise Unavailable(f"needs {needed} descriptors, has {bench.descriptors}")
-    heddle = Heddle(bench, MANY_CONNECTIONS)
+    heddle = Heddle(bench)
     before = heddle.resident_mib()
     waiting = selectors.DefaultSelector()
     sockets = []
