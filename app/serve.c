@@ -201,11 +201,14 @@ static void stop_parts(struct app *app)
 {
     uint64_t deadline_ns = clock_deadline_ns(clock_now_ns(), app->config->shutdown_timeout_ms);
 
+    /* What waits to run waits for the next process. */
+    if (app->schedules)
+        task_schedules_stop(app->schedules);
+    if (app->tasks)
+        task_engine_pause(app->tasks);
     /* No new connections; requests in flight are answered, and cancelled at the deadline. */
     unsigned cancelled = app->front ? front_drain(app->front, deadline_ns) : 0;
     /* No new tasks; those that can end in time do. */
-    if (app->schedules)
-        task_schedules_stop(app->schedules);
     size_t unfinished = app->tasks ? task_engine_drain(app->tasks, deadline_ns) : 0;
     /* Nothing is in flight any more: the threads end, those who ask before those who serve. */
     if (app->front)

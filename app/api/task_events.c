@@ -21,10 +21,11 @@
 #include "front/stream.h"
 #include "tasks/view.h"
 
-#define TICK_MS         15000
-#define WRITE_BYTES     ((size_t)32 * 1024) /* of events at once */
-#define EVENT_MAX_BYTES ((size_t)4 * 1024)
-#define QUESTIONS_MAX   8
+#define UNSENT_MAX_BYTES (64 * 1024)
+#define TICK_MS          15000
+#define WRITE_BYTES      ((size_t)32 * 1024) /* of events at once */
+#define EVENT_MAX_BYTES  ((size_t)4 * 1024)
+#define QUESTIONS_MAX    8
 
 struct follower {
     struct task_engine *engine;
@@ -167,6 +168,12 @@ static bool on_events(struct task_watcher *watcher, const struct task_event *eve
     return !can_write(follower) || write_events(follower, events, count);
 }
 
+/* A client that reads slowly is told no faster. */
+static bool is_ready(struct task_watcher *watcher)
+{
+    return request_stream_unsent(container_of(watcher, struct follower, watcher)->stream) <= UNSENT_MAX_BYTES;
+}
+
 static bool on_tick(struct task_watcher *watcher)
 {
     return write_text(container_of(watcher, struct follower, watcher), ":\n\n");
@@ -249,6 +256,7 @@ static struct follower *follower_create(struct request *req, const struct follow
         .has_after = wanted->has_after,
         .after = wanted->after,
         .events = on_events,
+        .is_ready = is_ready,
         .tick = on_tick,
         .done = on_watched,
     };

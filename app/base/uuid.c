@@ -94,6 +94,15 @@ static bool is_dash_position(size_t i)
     return i == 8 || i == 13 || i == 18 || i == 23;
 }
 
+uint64_t uuid_stamp_ms(const struct uuid *uuid)
+{
+    uint64_t stamp_ms = 0;
+
+    for (unsigned i = 0; i < 6; i++)
+        stamp_ms = stamp_ms << 8 | uuid->bytes[i];
+    return stamp_ms;
+}
+
 void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE])
 {
     static const char digits[] = "0123456789abcdef";

@@ -25,6 +25,9 @@ must_check int uuid_create_at(uint64_t wall_ms, struct uuid *ret);
 /* From now on makes only greater ones than `last`, which another process may have made. */
 void uuid_begin_after(const struct uuid *last);
 
+/* When one of version 7 was made: milliseconds since 1970. */
+uint64_t uuid_stamp_ms(const struct uuid *uuid);
+
 /* Writes the text form in lower case. */
 void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE]);
 

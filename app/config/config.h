@@ -123,6 +123,7 @@ struct config {
         unsigned steppers; /* threads for kinds that only wait */
         unsigned readers;
         unsigned max_running;
+        size_t max_running_bytes;
         uint64_t queue_capacity;
         unsigned max_interruptions;
         unsigned max_listeners; /* event listeners and requests that wait for a task */

@@ -287,6 +287,17 @@ static const struct config_row rows[] = {
             "the store and take no memory.",
     },
     {
+        .key = "tasks.max_running_bytes",
+        .type = CONFIG_SIZE,
+        FIELD(tasks.max_running_bytes),
+        .default_text = "256MiB",
+        .min = MIB,
+        .max = 64 * GIB,
+        .help =
+            "Memory that the payloads of running tasks take; above it no more are started. A kind may take "
+            "more while it works.",
+    },
+    {
         .key = "tasks.queue_capacity",
         .type = CONFIG_UINT,
         FIELD(tasks.queue_capacity),

@@ -58,7 +58,6 @@ const char *request_body(const struct request *req, size_t *ret_size)
 void request_drop_body(struct request *req)
 {
     buf_done(&req->body);
-    body_give_back(conn_of(req));
 }
 
 /* Letters, digits and a few marks: an id from outside goes into log lines and headers. */

@@ -31,7 +31,8 @@ const char *request_path_arg(const struct request *req);
 const char *request_body(const struct request *req, size_t *ret_size);
 
 /* Frees the body, which may be large, when it is not needed any more while the request waits: what
- * request_body gave is gone. */
+ * request_body gave is gone.  Its room in the budget of large bodies stays taken until the answer, for what
+ * the handler has made of it. */
 void request_drop_body(struct request *req);
 
 /* Adds a header to the answer.  `value` must come from us: it must not hold line breaks. */

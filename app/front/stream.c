@@ -299,6 +299,11 @@ static bool put(struct request_stream *stream, const void *bytes, size_t size, b
     return is_put;
 }
 
+size_t request_stream_unsent(const struct request_stream *stream)
+{
+    return atomic_load(&stream->unsent);
+}
+
 bool request_stream_write(struct request_stream *stream, const void *bytes, size_t size)
 {
     bool is_owner;

@@ -36,6 +36,9 @@ struct request_stream *request_stream_begin(struct request *req, const char *con
  * or is about to be since more than STREAM_MAX_BYTES would wait or memory is short. */
 bool request_stream_write(struct request_stream *stream, const void *bytes, size_t size);
 
+/* Bytes that wait for the peer to read.  Any thread. */
+size_t request_stream_unsent(const struct request_stream *stream);
+
 /* Ends the answer behind what was written, and gives the reference back.  Also when it is over. */
 void request_stream_end(struct request_stream *stream);
 

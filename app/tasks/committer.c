@@ -12,7 +12,7 @@
 #include "tasks/tasks_int.h"
 
 /* What one transaction takes at the most: about so many rows of operations. */
-#define BATCH_ROWS 10000
+#define BATCH_ROWS 512
 
 /* After the disk or the memory was short. */
 #define RETRY_MS     200
@@ -30,7 +30,8 @@ struct task_committer {
     pthread_cond_t wake; /* something to do */
     pthread_cond_t idle; /* no transaction is being made */
     struct task_op_list inbox;
-    bool is_busy; /* a transaction is being made */
+    bool is_busy;          /* a transaction is being made */
+    uint64_t transactions; /* that have been made */
     bool is_paused;
     bool is_stopping;
     struct queue_view queues[TASK_QUEUE_MAX]; /* as of the last commit */
@@ -70,6 +71,17 @@ static int write_changes(struct task_committer *committer, struct task_op_list *
     return rc == 0 ? ledger_prune(ledger, err) : rc;
 }
 
+/* What was refused for what the transaction has seen is to be looked at again. */
+static void roll_back(struct task_committer *committer, struct task_op_list *ops)
+{
+    struct task_op *op;
+
+    ledger_rollback(&committer->ledger);
+    for (op = TAILQ_FIRST(ops); op; op = TAILQ_NEXT(op, in_list))
+        if (!op->is_refused)
+            op->rc = 0;
+}
+
 /* All or nothing. */
 static int try_commit(struct task_committer *committer, struct task_op_list *ops, bool may_start,
                       struct err *err)
@@ -84,7 +96,7 @@ static int try_commit(struct task_committer *committer, struct task_op_list *ops
     if (rc == 0)
         metric_observe(&tasks_metrics[TASK_METRIC_COMMIT_SECONDS], 0, 0, clock_now_ns() - begin_ns);
     else
-        ledger_rollback(&committer->ledger);
+        roll_back(committer, ops);
     return rc;
 }
 
@@ -92,7 +104,7 @@ static int try_commit(struct task_committer *committer, struct task_op_list *ops
 
 static bool is_short_of_something(int rc)
 {
-    return rc == -ENOSPC || rc == -ENOMEM;
+    return rc == -ENOSPC || rc == -ENOMEM || rc == -ENOLCK;
 }
 
 /* Returns whether there is one left that has not been refused. */
@@ -102,8 +114,10 @@ static bool refuse(struct task_op_list *ops, int rc, bool even_what_must_happen)
     bool is_any_left = false;
 
     for (op = TAILQ_FIRST(ops); op; op = TAILQ_NEXT(op, in_list)) {
-        if (op->rc == 0 && (even_what_must_happen || !op->type->must_happen))
+        if (!op->is_refused && (even_what_must_happen || !op->type->must_happen)) {
+            op->is_refused = true;
             op->rc = rc;
+        }
         is_any_left |= op->rc == 0;
     }
     return is_any_left;
@@ -141,9 +155,12 @@ static void ask_for_reserve(struct task_committer *committer)
     if (now_ns < committer->reserve_ns)
         return;
     committer->reserve_ns = clock_deadline_ns(now_ns, RETRY_MS);
-    committer->is_reserve_in_use = committer->ledger.ops->keep_reserve(committer->ledger.store, &err) != 0;
-    if (!committer->is_reserve_in_use)
+    int rc = committer->ledger.ops->keep_reserve(committer->ledger.store, &err);
+    committer->is_reserve_in_use = rc != 0;
+    if (rc == 0)
         log_info("the task store has room again");
+    else if (!is_short_of_something(rc))
+        give_up(committer, &err);
 }
 
 /* Until the reserve is there again nothing new is accepted: it is for what runs. */
@@ -303,6 +320,7 @@ static bool wait_for_work(struct task_committer *committer, struct task_op_list 
 {
     LOCK(&committer->lock);
     committer->is_busy = false;
+    committer->transactions++;
     pthread_cond_broadcast(&committer->idle);
     while (clock_now_ns() < committer->retry_ns && !committer->is_stopping)
         cond_wait_until(&committer->wake, &committer->lock, committer->retry_ns);
@@ -329,6 +347,8 @@ static void *committer_main(void *arg)
         if (is_committed)
             publish(committer);
         finish_ops(committer, &ops, is_committed);
+        if (is_committed)
+            ledger_shrink(&committer->ledger);
     }
     return NULL;
 }
@@ -348,6 +368,7 @@ static bool put_into_inbox(struct task_committer *committer, struct task_op *op)
 void task_committer_post(struct task_committer *committer, struct task_op *op)
 {
     op->rc = 0;
+    op->is_refused = false;
     if (put_into_inbox(committer, op))
         return;
     op->rc = -ESHUTDOWN;
@@ -358,7 +379,8 @@ void task_committer_pause(struct task_committer *committer)
 {
     LOCK(&committer->lock);
     committer->is_paused = true;
-    while (committer->is_busy)
+    uint64_t seen = committer->transactions;
+    while (committer->is_busy && committer->transactions == seen)
         pthread_cond_wait(&committer->idle, &committer->lock);
 }
 

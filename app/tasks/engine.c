@@ -42,6 +42,7 @@ static const struct {
     {-ENOSPC, TASK_REJECTED_DISK_FULL, "the disk that keeps the tasks is full"},
     {-ESHUTDOWN, TASK_REJECTED_STOPPING, "the task queue takes no more tasks: the server is stopping"},
     {-ENOMEM, -1, "out of memory for a task"},
+    {-ENOLCK, -1, "another program has locked the task store"},
     {-EKEYREJECTED, -1, "this Idempotency-Key was used for another request"},
     {-EALREADY, -1, "a request with this Idempotency-Key is being accepted"},
     {-ESTALE, -1, "the schedule has come to a later tick already"},
@@ -141,12 +142,18 @@ static void on_wish_written(struct task_op *op)
     wish->done(wish);
 }
 
+/* What makes more to be done needs room; all else is wanted even when there is none. */
+static bool makes_more(enum task_wish_type type)
+{
+    return type == TASK_WISH_RETRY || type == TASK_WISH_CHANGE;
+}
+
 void task_engine_wish(struct task_engine *engine, struct task_wish *wish)
 {
     wish->engine = engine;
     wish->task = NULL;
     wish->op = (struct task_op){
-        .type = wish->type == TASK_WISH_CANCEL ? &task_op_cancel : &task_op_wish,
+        .type = makes_more(wish->type) ? &task_op_wish : &task_op_sure_wish,
         .rows = 1,
         .done = on_wish_written,
     };
@@ -306,6 +313,7 @@ void task_engine_ask(struct task_engine *engine, struct task_query *query)
 {
     query->engine = engine;
     query->question.answer = answer_query;
+    query->question.is_long = query->type != TASK_QUERY_GET;
     query->running_count = 0;
     query->position = 0;
     task_readers_ask(engine->readers, &query->question);
@@ -409,7 +417,6 @@ static int create_pools(struct task_engine *engine, struct err *err)
 
     pool.name = "task-runner";
     pool.threads = config->tasks.runners;
-    pool.capacity = config->tasks.runners;
     return rc == 0 ? task_pool_create(&pool, &engine->pools[TASK_LANE_THREAD], err) : rc;
 }
 
@@ -474,6 +481,11 @@ int task_engine_start(struct task_engine *engine, struct err *err)
     if (rc != 0)
         task_engine_stop(engine);
     return rc;
+}
+
+void task_engine_pause(struct task_engine *engine)
+{
+    task_committer_pause(engine->committer);
 }
 
 size_t task_engine_drain(struct task_engine *engine, uint64_t deadline_ns)

@@ -232,6 +232,8 @@ struct task_watcher {
     /* The next events, in order, none twice, none left out.  False: it has enough, or cannot keep up.
      * NULL: nobody needs them. */
     bool (*events)(struct task_watcher *watcher, const struct task_event *events, size_t count);
+    /* Whether it can take events now; if not it is asked again soon.  NULL: always. */
+    bool (*is_ready)(struct task_watcher *watcher);
     /* False: end. */
     bool (*tick)(struct task_watcher *watcher);
     /* The end: why.  `events` and `tick` are not called any more. */
@@ -253,7 +255,10 @@ void task_engine_unwatch(struct task_engine *engine, struct task_watcher *watche
 
 /* ---- the end ---- */
 
-/* Refuses new tasks and wishes, starts no more of those there are, and waits until those that run have ended;
+/* Starts no more tasks from now on; what is accepted waits for the next process. */
+void task_engine_pause(struct task_engine *engine);
+
+/* Refuses new tasks, starts no more of those there are, and waits until those that run have ended;
  * at the latest until `deadline_ns`, and no longer than there is one that could still end by then.  Returns
  * how many still run. */
 size_t task_engine_drain(struct task_engine *engine, uint64_t deadline_ns);

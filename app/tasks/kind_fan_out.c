@@ -137,7 +137,9 @@ static int create_gather(struct fan_out *fan_out, const struct task_run *run, un
         .targets = fan_out->targets,
         .count = fan_out->count,
         .max_concurrency = concurrency,
-        .keep_max_bytes = gather_keep_bytes(fan_out->content_chars),
+        .keep_max_bytes =
+            MIN(gather_keep_bytes(fan_out->content_chars),
+                gather_keep_bytes(run->services->config->tasks.max_result_bytes / fan_out->count)),
         .may_visit = may_visit,
         .part_ended = on_part_ended,
         .done = on_gather_done,

@@ -92,6 +92,16 @@ static void remember(struct ledger *ledger, struct task *task)
     TAILQ_INSERT_TAIL(&ledger->touched, task, in_touched);
 }
 
+/* What a task takes that runs.  Those that are found running were not counted. */
+static void count_running(struct ledger *ledger, const struct task *task, int change)
+{
+    if (ledger->is_recovering)
+        return;
+    ledger->bytes_change += change * (int64_t)task->bytes;
+    if (task->kind && task->kind->holds_thread)
+        ledger->threads_change += change;
+}
+
 int ledger_move(struct ledger *ledger, struct task *task, const struct task_status *to, const char *result,
                 const char *error, struct err *err)
 {
@@ -107,9 +117,8 @@ int ledger_move(struct ledger *ledger, struct task *task, const struct task_stat
     count(ledger, &from, -1);
     task->status = next;
     count(ledger, &task->status, 1);
-    if (from.state == TASK_STATE_RUNNING && to->state != TASK_STATE_RUNNING && task->kind &&
-        task->kind->holds_thread)
-        ledger->threads_change--;
+    if (from.state == TASK_STATE_RUNNING && to->state != TASK_STATE_RUNNING)
+        count_running(ledger, task, -1);
     if (to->state == TASK_STATE_SCHEDULED)
         ledger->next_due_ms = MIN(ledger->next_due_ms, to->run_at_ms);
     return from.state == to->state && from.progress == to->progress
@@ -129,6 +138,9 @@ void ledger_enqueue(struct ledger *ledger, const struct task *task, struct task_
     status->state = TASK_STATE_QUEUED;
     status->rank = task_queue_next_rank(queue, status->priority, task->spec.tenant);
     queue->may_wait[holds_thread ? TASK_LANE_THREAD : TASK_LANE_FREE] = true;
+    if (task->accepted_ns ==
+        0) /* from the store, where another program may have put it into the other lane */
+        queue->may_wait[holds_thread ? TASK_LANE_FREE : TASK_LANE_THREAD] = true;
 }
 
 static void set_started(const struct ledger *ledger, struct task_status *status)
@@ -147,8 +159,7 @@ static void add_starting(struct ledger *ledger, struct task *task)
     task_ref(task);
     TAILQ_INSERT_TAIL(&ledger->starting, task, in_list);
     ledger->starting_count++;
-    if (task->kind->holds_thread)
-        ledger->threads_change++;
+    count_running(ledger, task, 1);
 }
 
 int ledger_start(struct ledger *ledger, struct task *task, struct err *err)
@@ -335,6 +346,7 @@ int ledger_begin(struct ledger *ledger, bool may_start, struct err *err)
     ledger->may_start = may_start;
     ledger->event_count = 0;
     ledger->threads_change = 0;
+    ledger->bytes_change = 0;
     return rc == 0 ? ledger->ops->begin(ledger->store, err) : rc;
 }
 
@@ -350,6 +362,7 @@ int ledger_commit(struct ledger *ledger, struct err *err)
         return rc;
     ledger->last_event += ledger->event_count;
     ledger->running_threads += (uint64_t)ledger->threads_change;
+    ledger->running_bytes += (uint64_t)ledger->bytes_change;
     clear_touched(ledger, false);
     return 0;
 }
@@ -364,6 +377,7 @@ void ledger_rollback(struct ledger *ledger)
     clear_touched(ledger, true);
     ledger->event_count = 0;
     ledger->threads_change = 0;
+    ledger->bytes_change = 0;
     if (reload(ledger, &err) != 0)
         log_warning("what the task store holds could not be read again", LOG_STR("error", err.text));
 }

@@ -35,11 +35,13 @@ struct ledger {
     struct task_counts totals; /* over all queues */
     struct task_running_list
         running[LEDGER_RUNNING_BUCKETS]; /* by id: what has been started, a reference each */
+    uint64_t running_bytes;              /* what the running ones take */
     uint64_t running_threads;            /* of these, those that hold a thread */
     uint64_t next_due_ms;                /* no scheduled task is due before; UINT64_MAX: there is none */
     bool is_short[TASK_LANE_COUNT]; /* the last look found no room for tasks of this lane, in any queue */
     uint64_t last_event;            /* the number of the last one that is stored */
     uint64_t kept_events;           /* none is stored before this number, as far as is known */
+    bool is_tidied;                 /* it has just been looked */
     uint64_t tidy_ns;               /* when to look for what is too old */
     bool is_stale;                  /* a reload has failed: it is to be done before anything else */
 
@@ -52,6 +54,7 @@ struct ledger {
     struct task_list starting; /* with a reference each */
     size_t starting_count;
     int64_t threads_change;
+    int64_t bytes_change;
     struct task_event *events; /* the first has the number last_event + 1 */
     size_t event_count;
     size_t event_capacity;
@@ -99,6 +102,10 @@ must_check int ledger_start_tasks(struct ledger *ledger, struct err *err);
 
 /* Forgets some of what need not be kept any longer. */
 must_check int ledger_prune(struct ledger *ledger, struct err *err);
+
+/* Outside of a transaction, after a commit: gives a little of what has been forgotten back to the disk, when
+ * it is time for that.  What fails shows with the next transaction. */
+void ledger_shrink(struct ledger *ledger);
 
 /* ---- questions ---- */
 

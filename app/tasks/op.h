@@ -16,6 +16,7 @@ struct task_op {
     TAILQ_ENTRY(task_op) in_list;
     const struct task_op_type *type;
     size_t rows;                      /* about how many it writes, for the size of a transaction */
+    bool is_refused;                  /* whatever comes of the others */
     int rc;                           /* 0, or why it has been refused: a negative errno value */
     void (*done)(struct task_op *op); /* it has been committed, or refused; on the committer's thread */
 };

@@ -7,7 +7,7 @@
 #include "tasks/committer.h"
 
 extern const struct task_op_type task_op_submit;
-extern const struct task_op_type task_op_wish;   /* may be refused: what makes more rows */
-extern const struct task_op_type task_op_cancel; /* a wish that must happen */
+extern const struct task_op_type task_op_wish;      /* may be refused for want of room */
+extern const struct task_op_type task_op_sure_wish; /* must happen */
 extern const struct task_op_type task_op_end;
 extern const struct task_op_type task_op_progress;

@@ -11,6 +11,9 @@
 
 #define TIDY_EVERY_MS 10000
 
+/* While there is something to give back to the disk: a MiB at a time. */
+#define SHRINK_EVERY_MS 100
+
 static int prune_tasks(struct ledger *ledger, enum task_state state, uint64_t until_ms, size_t limit,
                        struct err *err)
 {
@@ -21,7 +24,7 @@ static int prune_tasks(struct ledger *ledger, enum task_state state, uint64_t un
         ledger->queues.all[i].counts.by_state[state] -= by_queue[i];
     if (count > 0)
         ledger->totals.by_state[state] -= (uint64_t)count;
-    return MIN(count, 0);
+    return count;
 }
 
 static int prune_surplus(struct ledger *ledger, enum task_state state, uint64_t keep, struct err *err)
@@ -31,7 +34,7 @@ static int prune_surplus(struct ledger *ledger, enum task_state state, uint64_t 
 
     if (count < keep + group)
         return 0;
-    return prune_tasks(ledger, state, INT64_MAX, (size_t)MIN(count - keep, (uint64_t)STEP), err);
+    return MIN(prune_tasks(ledger, state, INT64_MAX, (size_t)MIN(count - keep, (uint64_t)STEP), err), 0);
 }
 
 static int prune_events(struct ledger *ledger, struct err *err)
@@ -41,27 +44,57 @@ static int prune_events(struct ledger *ledger, struct err *err)
 
     if (last <= keep || last - keep < ledger->kept_events + GROUP)
         return 0;
-    ledger->kept_events = last - keep;
-    return ledger->ops->prune_events(ledger->store, last - keep, STEP_BLOCKS, err);
+    int count = ledger->ops->prune_events(ledger->store, last - keep, STEP_BLOCKS, err);
+    if (count >= 0 && count < STEP_BLOCKS)
+        ledger->kept_events = last - keep;
+    return MIN(count, 0);
+}
+
+static int prune_aged(struct ledger *ledger, bool *ret_has_more, struct err *err)
+{
+    uint64_t keep_ms = ledger->config.config->tasks.keep_for_ms;
+    int count = 0;
+
+    for (int state = TASK_STATE_SUCCEEDED; count >= 0 && keep_ms > 0 && state < TASK_STATE_COUNT; state++) {
+        count = prune_tasks(ledger, (enum task_state)state, ledger->now_ms - keep_ms, STEP, err);
+        *ret_has_more |= count == STEP;
+    }
+    return MIN(count, 0);
+}
+
+static int prune_keys(struct ledger *ledger, bool *ret_has_more, struct err *err)
+{
+    uint64_t keep_ms = ledger->config.config->tasks.idempotency_ttl_ms;
+    int count = ledger->ops->prune_keys(ledger->store, ledger->now_ms - keep_ms, STEP, err);
+
+    *ret_has_more |= count == STEP;
+    return MIN(count, 0);
 }
 
 /* What goes by age, now and then. */
 static int tidy(struct ledger *ledger, struct err *err)
 {
-    const struct config *config = ledger->config.config;
-    int rc = 0;
+    bool has_more = false;
 
     if (ledger->now_ns < ledger->tidy_ns)
         return 0;
-    for (int state = TASK_STATE_SUCCEEDED;
-         rc == 0 && config->tasks.keep_for_ms > 0 && state < TASK_STATE_COUNT; state++)
-        rc = prune_tasks(ledger, (enum task_state)state, ledger->now_ms - config->tasks.keep_for_ms, STEP,
-                         err);
+    int rc = prune_aged(ledger, &has_more, err);
     if (rc == 0)
-        rc = ledger->ops->prune_keys(ledger->store, ledger->now_ms - config->tasks.idempotency_ttl_ms, STEP,
-                                     err);
-    ledger->tidy_ns = clock_deadline_ns(ledger->now_ns, rc == STEP ? 0 : TIDY_EVERY_MS);
-    return MIN(rc, 0);
+        rc = prune_keys(ledger, &has_more, err);
+    ledger->tidy_ns = clock_deadline_ns(ledger->now_ns, has_more ? 0 : TIDY_EVERY_MS);
+    ledger->is_tidied = true;
+    return rc;
+}
+
+void ledger_shrink(struct ledger *ledger)
+{
+    struct err err;
+
+    if (!ledger->is_tidied)
+        return;
+    ledger->is_tidied = false;
+    if (ledger->ops->shrink(ledger->store, &err) == 1)
+        ledger->tidy_ns = MIN(ledger->tidy_ns, clock_deadline_ns(ledger->now_ns, SHRINK_EVERY_MS));
 }
 
 int ledger_prune(struct ledger *ledger, struct err *err)

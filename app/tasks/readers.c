@@ -21,6 +21,8 @@ struct task_readers {
     /* guarded by lock: */
     pthread_cond_t wake; /* something to read, or stopping */
     struct question_list asked;
+    struct question_list asked_long;
+    unsigned busy_long; /* threads with a long one */
     bool is_stopping;
 
     /* set before threads start, then read-only: */
@@ -32,16 +34,37 @@ struct task_readers {
     struct reader all[];
 };
 
+/* Short ones first; long ones as long as that leaves a thread for others. */
+static struct question_list *list_to_take_locked(struct task_readers *readers)
+{
+    bool may_be_long = readers->busy_long + 1 < readers->count || readers->count == 1 || readers->is_stopping;
+
+    if (!TAILQ_EMPTY(&readers->asked))
+        return &readers->asked;
+    return may_be_long && !TAILQ_EMPTY(&readers->asked_long) ? &readers->asked_long : NULL;
+}
+
 /* The next question, NULL when there will be none. */
 static struct task_question *take_question(struct task_readers *readers)
 {
+    struct question_list *list;
+
     LOCK(&readers->lock);
-    while (TAILQ_EMPTY(&readers->asked) && !readers->is_stopping)
+    while (!(list = list_to_take_locked(readers)) && !readers->is_stopping)
         pthread_cond_wait(&readers->wake, &readers->lock);
-    struct task_question *question = TAILQ_FIRST(&readers->asked);
-    if (question)
-        TAILQ_REMOVE(&readers->asked, question, in_list);
+    struct task_question *question = list ? TAILQ_FIRST(list) : NULL;
+    if (!question)
+        return NULL;
+    TAILQ_REMOVE(list, question, in_list);
+    readers->busy_long += question->is_long;
     return question;
+}
+
+static void end_long(struct task_readers *readers)
+{
+    LOCK(&readers->lock);
+    readers->busy_long--;
+    pthread_cond_signal(&readers->wake);
 }
 
 static void *reader_main(void *arg)
@@ -49,8 +72,12 @@ static void *reader_main(void *arg)
     struct reader *reader = arg;
     struct task_question *question;
 
-    while ((question = take_question(reader->readers)) != NULL)
+    while ((question = take_question(reader->readers)) != NULL) {
+        bool is_long = question->is_long;
         question->answer(question, reader->readers->store, reader->reader, 0);
+        if (is_long)
+            end_long(reader->readers);
+    }
     return NULL;
 }
 
@@ -60,7 +87,7 @@ static bool put_with_asked(struct task_readers *readers, struct task_question *q
     LOCK(&readers->lock);
     if (readers->is_stopping)
         return false;
-    TAILQ_INSERT_TAIL(&readers->asked, question, in_list);
+    TAILQ_INSERT_TAIL(question->is_long ? &readers->asked_long : &readers->asked, question, in_list);
     pthread_cond_signal(&readers->wake);
     return true;
 }
@@ -84,6 +111,7 @@ int task_readers_create(const struct task_store_ops *store, const char *where, u
     mutex_init(&readers->lock);
     cond_init(&readers->wake);
     TAILQ_INIT(&readers->asked);
+    TAILQ_INIT(&readers->asked_long);
     for (unsigned i = 0; i < count; i++) {
         readers->all[i].readers = readers;
         int rc = store->reader_open(where, &readers->all[i].reader, err);
@@ -131,7 +159,7 @@ void task_readers_free(struct task_readers *readers)
 {
     if (!readers)
         return;
-    assert(readers->started == 0 && TAILQ_EMPTY(&readers->asked));
+    assert(readers->started == 0 && TAILQ_EMPTY(&readers->asked) && TAILQ_EMPTY(&readers->asked_long));
     for (unsigned i = 0; i < readers->count; i++)
         readers->store->reader_close(readers->all[i].reader);
     pthread_cond_destroy(&readers->wake);

@@ -16,6 +16,7 @@ struct task_readers;
 /* Something to be read. */
 struct task_question {
     TAILQ_ENTRY(task_question) in_list;
+    bool is_long; /* it looks at many rows: one thread is kept free of such */
     /* Reads, and tells who asked.  `reader` is NULL, with the reason in `rc`, when it cannot be read.  On a
      * reader's thread, or inside task_readers_ask. */
     void (*answer)(struct task_question *question, const struct task_store_ops *ops,

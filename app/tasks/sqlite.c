@@ -50,6 +50,8 @@ static int code_of(sqlite3 *db)
         return -ENOSPC;
     case SQLITE_NOMEM:
         return -ENOMEM;
+    case SQLITE_BUSY:
+        return -ENOLCK;
     case SQLITE_CONSTRAINT:
         return code == SQLITE_CONSTRAINT_UNIQUE ? -EEXIST : -EBADMSG;
     case SQLITE_CORRUPT:
@@ -68,7 +70,7 @@ int sqlite_error(struct sqlite_conn *conn, const char *what, struct err *err)
 {
     int code = code_of(conn->db);
 
-    if (conn->is_writer && code != -ENOSPC && code != -ENOMEM && code != -EEXIST)
+    if (conn->is_writer && code != -ENOSPC && code != -ENOMEM && code != -ENOLCK && code != -EEXIST)
         conn->failure = code;
     return err_set(err, code, "the task store: %s (%.120s)", sqlite3_errmsg(conn->db), what);
 }

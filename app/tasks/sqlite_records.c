@@ -112,9 +112,8 @@ int sqlite_store_prune_events(struct task_store *store, uint64_t number, size_t 
         "DELETE FROM event WHERE first IN (SELECT first FROM event "
         "WHERE first < ?1 AND first + count <= ?1 AND first < (SELECT max(first) FROM event) "
         "ORDER BY first LIMIT ?2)";
-    int rc = forget(&store->conn, sql, number, limit, err);
 
-    return rc < 0 ? rc : 0;
+    return forget(&store->conn, sql, number, limit, err);
 }
 
 int sqlite_store_last_event(struct task_store *store, uint64_t *ret, struct err *err)

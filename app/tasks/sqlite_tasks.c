@@ -32,6 +32,20 @@ int sqlite_store_move(struct task_store *store, const struct task *task, const s
     return unique_error(rc, err);
 }
 
+/* Those long before this run. */
+static int forget_attempts(struct task_store *store, const struct uuid *id, unsigned run, struct err *err)
+{
+    static const char sql[] = "DELETE FROM attempt WHERE row = ?1 AND run <= ?2";
+    sqlite3_stmt *stmt;
+    int rc = sqlite_prepare(&store->conn, sql, &stmt, err);
+
+    if (rc != 0)
+        return rc;
+    sqlite3_bind_int64(stmt, 1, sqlite_row_of(id));
+    sqlite_bind_uint(stmt, 2, run - TASK_PAST_MAX);
+    return sqlite_finish(&store->conn, stmt, err);
+}
+
 int sqlite_store_add_attempt(struct task_store *store, const struct uuid *id,
                              const struct task_attempt *attempt, struct err *err)
 {
@@ -47,7 +61,8 @@ int sqlite_store_add_attempt(struct task_store *store, const struct uuid *id,
     sqlite_bind_uint(stmt, 4, attempt->finished_ms);
     sqlite_bind_uint(stmt, 5, attempt->was_interrupted);
     sqlite_bind_text(stmt, 6, attempt->error);
-    return sqlite_finish(&store->conn, stmt, err);
+    rc = sqlite_finish(&store->conn, stmt, err);
+    return rc == 0 && attempt->run > TASK_PAST_MAX ? forget_attempts(store, id, attempt->run, err) : rc;
 }
 
 /* ---- questions ---- */

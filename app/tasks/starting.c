@@ -6,8 +6,8 @@
 #include "tasks/ledger_int.h"
 
 /* What one transaction takes at the most: tasks that are started, that are due. */
-#define BATCH_STARTS 1024
-#define BATCH_DUE    1024
+#define BATCH_STARTS 512
+#define BATCH_DUE    512
 
 /* Taken from one queue in one go: the grain of what is fair. */
 #define CHUNK 32
@@ -17,10 +17,12 @@
 
 static size_t room_for_all(const struct ledger *ledger)
 {
+    uint64_t bytes = ledger->running_bytes + (uint64_t)ledger->bytes_change;
     uint64_t running = ledger->totals.by_state[TASK_STATE_RUNNING];
     uint64_t max = ledger->config.config->tasks.max_running;
 
-    return running < max ? (size_t)(max - running) : 0;
+    return running < max && bytes < ledger->config.config->tasks.max_running_bytes ? (size_t)(max - running)
+                                                                                   : 0;
 }
 
 static size_t room_in_lane(const struct ledger *ledger, unsigned lane)
@@ -162,6 +164,15 @@ int ledger_start_tasks(struct ledger *ledger, struct err *err)
 
 /* ---- when ---- */
 
+/* Whether something may wait in a lane that has room. */
+static bool may_start_from(const struct task_queue *queue, unsigned lanes)
+{
+    for (unsigned lane = 0; lane < TASK_LANE_COUNT; lane++)
+        if (queue->may_wait[lane] && lanes & 1u << lane)
+            return true;
+    return false;
+}
+
 bool ledger_has_work(struct ledger *ledger, uint64_t now_ns, uint64_t now_ms)
 {
     unsigned lanes = lanes_with_room(ledger);
@@ -170,24 +181,25 @@ bool ledger_has_work(struct ledger *ledger, uint64_t now_ns, uint64_t now_ms)
         return true;
     for (size_t i = 0; i < ledger->queues.count; i++) {
         struct task_queue *queue = &ledger->queues.all[i];
-        for (unsigned lane = 0; lane < TASK_LANE_COUNT; lane++)
-            if (queue->is_known && queue->may_wait[lane] && lanes & 1u << lane &&
-                task_queue_room(queue, now_ns) > 0)
-                return true;
+        if (queue->is_known && may_start_from(queue, lanes) && task_queue_room(queue, now_ns) > 0)
+            return true;
     }
     return false;
 }
 
 uint64_t ledger_next_ns(const struct ledger *ledger, uint64_t now_ns, uint64_t now_ms)
 {
+    unsigned lanes = lanes_with_room(ledger);
     uint64_t next_ns = ledger->tidy_ns;
 
     if (ledger->next_due_ms != UINT64_MAX) {
         uint64_t wait_ms = ledger->next_due_ms > now_ms ? ledger->next_due_ms - now_ms : 0;
         next_ns = MIN(next_ns, clock_deadline_ns(now_ns, MIN(wait_ms, (uint64_t)LOOK_AGAIN_MS)));
     }
-    for (size_t i = 0; i < ledger->queues.count; i++)
-        if (ledger->queues.all[i].is_known)
-            next_ns = MIN(next_ns, task_queue_ready_ns(&ledger->queues.all[i]));
+    for (size_t i = 0; i < ledger->queues.count; i++) {
+        const struct task_queue *queue = &ledger->queues.all[i];
+        if (queue->is_known && may_start_from(queue, lanes))
+            next_ns = MIN(next_ns, task_queue_ready_ns(queue));
+    }
     return next_ns;
 }

@@ -13,6 +13,7 @@
  * Errors: 0 (or the count that is named) or, with `err` set,
  *     -ENOSPC   the disk is full: the caller rolls back; what is stored is whole
  *     -ENOMEM   the same for memory
+ *     -ENOLCK   somebody else has locked the database for long: the same
  *     -ESTALE   move and the like: the row is in another state or run: nothing was changed, the
  *               transaction goes on
  *     -EEXIST   insert: an unfinished task has the same unique key: the same
@@ -155,7 +156,7 @@ struct task_store_ops {
     /* Keeps packed events whose first has the number `first`. */
     int (*add_events)(struct task_store *store, uint64_t first, const uint8_t *packed, size_t count,
                       struct err *err);
-    /* Forgets events before `number`, in steps of at most `limit` blocks. */
+    /* Forgets events before `number`, at most `limit` blocks of them.  How many blocks. */
     int (*prune_events)(struct task_store *store, uint64_t number, size_t limit, struct err *err);
     /* The number of the last event, 0 when there has been none; never goes back. */
     int (*last_event)(struct task_store *store, uint64_t *ret, struct err *err);
@@ -164,7 +165,8 @@ struct task_store_ops {
     int (*find_tick)(struct task_store *store, const char *schedule, uint64_t *ret_ms, struct err *err);
     int (*put_tick)(struct task_store *store, const char *schedule, uint64_t ms, struct err *err);
 
-    /* Gives a little of what has been freed in the file back to the disk, outside of transactions. */
+    /* Gives a little of what has been freed in the file back to the disk, outside of transactions.  1 when
+     * there was enough to be worth it, so that there may be more; or 0. */
     int (*shrink)(struct task_store *store, struct err *err);
 
     /* ---- readers ---- */

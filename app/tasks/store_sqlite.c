@@ -20,7 +20,11 @@ int sqlite_checkpoint_pages = 4096;
 /* What has been freed in the file is kept for what comes, unless it is more than this and a quarter of the
  * file; then so much is given back at a time. */
 #define FREE_PAGES_MIN 1024
-#define SHRINK_SQL     "PRAGMA incremental_vacuum(256)"
+
+/* So many times longer than it should be the log may get before readers are waited for. */
+#define LOG_PAGES_FACTOR 8
+
+#define SHRINK_SQL "PRAGMA incremental_vacuum(256)"
 
 /* ---- opening and closing ---- */
 
@@ -168,7 +172,11 @@ static void say_log_stays(struct task_store *store)
 
 static void write_log_back(struct task_store *store)
 {
-    int code = sqlite3_wal_checkpoint_v2(store->conn.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    /* Readers that take turns would keep the log from ever beginning anew: now and then they are waited
+     * for. */
+    int mode = store->log_pages >= LOG_PAGES_FACTOR * sqlite_checkpoint_pages ? SQLITE_CHECKPOINT_RESTART
+                                                                              : SQLITE_CHECKPOINT_PASSIVE;
+    int code = sqlite3_wal_checkpoint_v2(store->conn.db, NULL, mode, NULL, NULL);
     if (code == SQLITE_OK)
         store->has_warned_of_log = false;
     else if (code != SQLITE_BUSY && code != SQLITE_LOCKED) /* somebody else makes one: another time */
@@ -231,9 +239,10 @@ static int sqlite_store_shrink(struct task_store *store, struct err *err)
     if (rc != 0 || free_pages < FREE_PAGES_MIN || free_pages < all_pages / 4)
         return rc;
     rc = run(store, shrink_sql, err);
-    if (rc == 0)
-        checkpoint(store);
-    return rc;
+    if (rc != 0)
+        return rc;
+    checkpoint(store);
+    return 1;
 }
 
 const struct task_store_ops task_store_sqlite = {

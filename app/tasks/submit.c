@@ -37,6 +37,17 @@ static bool is_new(const struct ledger *ledger, const struct task_idempotent *th
     return then->batch == ledger->number;
 }
 
+/* A task that has been forgotten, as it was: the same was asked for now. */
+static struct task *remake(const struct task_submit *submit, const struct uuid *id)
+{
+    const struct task *asked = submit->items[0].task;
+    struct task *task = asked ? task_create(id, &asked->spec, uuid_stamp_ms(id)) : NULL;
+
+    if (task)
+        task->status = asked->status;
+    return task;
+}
+
 /* 0: nobody has used the key (any more); 1: the submit is answered; or an error. */
 static int apply_key(struct ledger *ledger, struct task_submit *submit, struct err *err)
 {
@@ -57,9 +68,13 @@ static int apply_key(struct ledger *ledger, struct task_submit *submit, struct e
         return 1;
     }
     rc = ledger->ops->find(ledger->store, &then.id, &task, err);
+    if (rc == 0) {
+        task = remake(submit, &then.id);
+        rc = task ? 1 : err_set(err, -ENOMEM, "out of memory for a task");
+    }
     if (rc > 0)
         replay(submit, task, &then);
-    return rc; /* a task that has been forgotten frees its key */
+    return rc;
 }
 
 static int keep_key(struct ledger *ledger, const struct task_submit *submit, struct err *err)
@@ -207,16 +222,15 @@ static void reset(struct task_submit *submit)
 }
 
 /* A schedule's tick is used up by the transaction that makes its task.  1: it was already. */
-static int apply_tick(struct ledger *ledger, struct task_submit *submit, struct err *err)
+static int look_at_tick(struct ledger *ledger, struct task_submit *submit, struct err *err)
 {
     uint64_t last_ms = 0;
     int rc = ledger->ops->find_tick(ledger->store, submit->schedule, &last_ms, err);
 
-    if (rc > 0 && last_ms >= submit->tick_ms) {
-        submit->op.rc = -ESTALE;
-        return 1;
-    }
-    return rc < 0 ? rc : ledger->ops->put_tick(ledger->store, submit->schedule, submit->tick_ms, err);
+    if (rc <= 0 || last_ms < submit->tick_ms)
+        return MIN(rc, 0);
+    submit->op.rc = -ESTALE;
+    return 1;
 }
 
 static int apply_submit(struct ledger *ledger, struct task_op *op, struct err *err)
@@ -228,7 +242,7 @@ static int apply_submit(struct ledger *ledger, struct task_op *op, struct err *e
     if (submit->idempotency_key)
         rc = apply_key(ledger, submit, err);
     if (rc == 0 && submit->schedule)
-        rc = apply_tick(ledger, submit, err);
+        rc = look_at_tick(ledger, submit, err);
     if (rc == 0 && submit->is_atomic)
         rc = is_any_refused(ledger, submit, err);
     if (rc != 0)
@@ -236,6 +250,8 @@ static int apply_submit(struct ledger *ledger, struct task_op *op, struct err *e
     for (size_t i = 0; rc == 0 && i < submit->count; i++)
         if (submit->items[i].task)
             rc = apply_item(ledger, &submit->items[i], err);
+    if (rc == 0 && submit->schedule && (submit->count == 0 || submit->items[0].rc == 0))
+        rc = ledger->ops->put_tick(ledger->store, submit->schedule, submit->tick_ms, err);
     if (rc == 0 && submit->idempotency_key && submit->items[0].rc == 0 && !submit->items[0].is_existing)
         rc = keep_key(ledger, submit, err);
     return rc;

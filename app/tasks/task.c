@@ -41,6 +41,7 @@ struct task *task_create(const struct uuid *id, const struct task_spec *spec, ui
     atomic_init(&task->refs, 1);
     task->id = *id;
     task->created_ms = created_ms;
+    task->bytes = sizeof(*task) + total;
     task->spec = copy;
     return task;
 }

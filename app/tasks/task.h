@@ -70,6 +70,9 @@ struct task_status {
     double progress;      /* 0 to 1 */
 };
 
+/* So many of a task's last runs are kept. */
+#define TASK_PAST_MAX 1000
+
 /* A run that did not end the task. */
 struct task_attempt {
     unsigned run;
@@ -122,6 +125,7 @@ struct task {
     /* Set at creation, then read-only: */
     struct uuid id;
     uint64_t created_ms; /* wall clock */
+    size_t bytes;        /* of memory */
     struct task_spec spec;
     const struct task_kind *kind; /* NULL: this program knows none of that name */
 

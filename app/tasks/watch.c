@@ -21,6 +21,12 @@
 #define BATCH             256
 #define PENDING_MAX_BYTES (BATCH * sizeof(struct task_event))
 
+/* Older events that one question looks at. */
+#define LOOK_AT_MAX 8192
+
+/* How long one that cannot take events is left alone. */
+#define REST_MS 20
+
 struct task_watch_entry {
     /* set at creation, then read-only: */
     struct task_watch *watch;
@@ -39,7 +45,9 @@ struct task_watch_entry {
     uint64_t from;      /* events below are not for it (any more) */
     struct buf pending; /* events that it has to be told */
     bool has_enough;
-    int rc; /* why it ends, when it does */
+    unsigned looked_at; /* events, by the present question */
+    uint64_t again_ns;  /* when to ask again whether it is ready; CLOCK_NEVER: it was */
+    int rc;             /* why it ends, when it does */
     uint64_t tick_ns;
     struct task_question question;
 };
@@ -129,18 +137,16 @@ static void tell_pending(struct task_watch_entry *entry)
 
 /* ---- older events, from the store ---- */
 
-/* Passed on in groups: a reader's thread calls it for each. */
+/* A reader's thread calls it for each.  Neither is one reader kept for long nor is a watcher told more than
+ * it takes in one go: it asks again. */
 static bool on_old_event(void *arg, const struct task_event *event)
 {
     struct task_watch_entry *entry = arg;
 
     entry->from = event->number + 1;
-    if (!concerns(entry->watcher, event))
-        return true;
-    keep(entry, event);
-    if (entry->pending.size == PENDING_MAX_BYTES)
-        tell_pending(entry);
-    return !entry->has_enough;
+    if (concerns(entry->watcher, event))
+        keep(entry, event);
+    return !entry->has_enough && entry->pending.size < PENDING_MAX_BYTES && ++entry->looked_at < LOOK_AT_MAX;
 }
 
 static void go_live(struct task_watch_entry *entry)
@@ -160,6 +166,7 @@ static void on_read(struct task_question *question, const struct task_store_ops 
     struct task_watch_entry *entry = container_of(question, struct task_watch_entry, question);
     struct err err;
 
+    entry->looked_at = 0;
     if (reader)
         rc = ops->events(reader, entry->from, on_old_event, entry, &err);
     tell_pending(entry);
@@ -191,7 +198,7 @@ static bool catch_up_locked(struct task_watch *watch, struct task_watch_entry *e
 
 static uint64_t next_time(const struct task_watch_entry *entry)
 {
-    return MIN(entry->watcher->deadline_ns, entry->tick_ns);
+    return MIN(MIN(entry->watcher->deadline_ns, entry->tick_ns), entry->again_ns);
 }
 
 /* Takes an entry out; nobody can find it any more. */
@@ -265,31 +272,53 @@ static void look_at_clock(struct task_watch_entry *entry, uint64_t now_ns)
 }
 
 /* What is to be done with a dirty entry, as far as the lock is needed for it. */
-enum action { ACTION_TELL, ACTION_TELL_OLD, ACTION_END, ACTION_ASK, ACTION_LEAVE };
+enum action { ACTION_REST, ACTION_TELL, ACTION_TELL_OLD, ACTION_END, ACTION_ASK, ACTION_LEAVE };
 
-static enum action decide(struct task_watch_entry *entry, bool *ret_is_stopping)
+static enum action decide(struct task_watch_entry *entry, bool is_ready, size_t count, bool *ret_is_stopping)
 {
     struct task_watch *watch = entry->watch;
 
     LOCK(&watch->lock);
     entry->is_dirty = false;
+    if (!entry->is_starting && !entry->is_behind)
+        entry->from = MAX(entry->from, watch->seen - count); /* what is before the batch has been told */
     *ret_is_stopping = watch->is_stopping;
     if (entry->is_starting)
         return ACTION_LEAVE;
     if (entry->is_removed || watch->is_stopping)
         return ACTION_END;
+    if (!is_ready && !entry->has_enough) {
+        entry->is_behind = true;
+        return ACTION_REST;
+    }
     if (entry->has_enough || !entry->is_behind || catch_up_locked(watch, entry))
         return entry->is_behind ? ACTION_TELL_OLD : ACTION_TELL;
     entry->is_starting = true;
     return ACTION_ASK;
 }
 
+static void finish_visit(struct task_watch_entry *entry)
+{
+    if (entry->has_enough)
+        end(entry, entry->rc);
+    else
+        set_timer(entry);
+}
+
 static void visit(struct task_watch_entry *entry, const struct task_event *batch, size_t count)
 {
+    struct task_watcher *watcher = entry->watcher;
+    bool is_ready = !watcher->is_ready || watcher->is_ready(watcher);
     bool is_stopping;
 
-    switch (decide(entry, &is_stopping)) {
+    entry->again_ns = CLOCK_NEVER;
+    switch (decide(entry, is_ready, count, &is_stopping)) {
     case ACTION_LEAVE: /* it comes again when the reader is done */
+        return;
+    case ACTION_REST:
+        entry->again_ns = clock_deadline_ns(clock_now_ns(), REST_MS);
+        look_at_clock(entry, clock_now_ns());
+        finish_visit(entry);
         return;
     case ACTION_ASK:
         task_readers_ask(entry->watch->readers, &entry->question);
@@ -306,10 +335,7 @@ static void visit(struct task_watch_entry *entry, const struct task_event *batch
     tell_pending(entry);
     tell_batch(entry, batch, count);
     look_at_clock(entry, clock_now_ns());
-    if (entry->has_enough)
-        end(entry, entry->rc);
-    else
-        set_timer(entry);
+    finish_visit(entry);
 }
 
 static void make_list_dirty_locked(struct task_watch *watch, struct entry_list *list, bool is_behind)
@@ -317,7 +343,10 @@ static void make_list_dirty_locked(struct task_watch *watch, struct entry_list *
     struct task_watch_entry *entry;
 
     for (entry = LIST_FIRST(list); entry; entry = LIST_NEXT(entry, in_list)) {
-        entry->is_behind |= is_behind;
+        if (is_behind && !entry->is_behind && !entry->is_starting) {
+            entry->from = MAX(entry->from, watch->seen); /* all before that has been told */
+            entry->is_behind = true;
+        }
         make_dirty_locked(watch, entry);
     }
 }
@@ -435,6 +464,8 @@ static struct task_watch_entry *create_entry(struct task_watch *watch, struct ta
     entry->watch = watch;
     entry->watcher = watcher;
     entry->question.answer = on_read;
+    entry->question.is_long = true;
+    entry->again_ns = CLOCK_NEVER;
     entry->pending = (struct buf)BUF_INIT(PENDING_MAX_BYTES);
     entry->is_behind = true;
     entry->tick_ns = watcher->tick_ms > 0 ? clock_deadline_ns(clock_now_ns(), watcher->tick_ms) : CLOCK_NEVER;

@@ -177,4 +177,4 @@ static int apply_wish(struct ledger *ledger, struct task_op *op, struct err *err
 }
 
 const struct task_op_type task_op_wish = {.apply = apply_wish};
-const struct task_op_type task_op_cancel = {.apply = apply_wish, .must_happen = true};
+const struct task_op_type task_op_sure_wish = {.apply = apply_wish, .must_happen = true};

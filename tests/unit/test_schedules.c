@@ -108,6 +108,20 @@ static void a_tick_is_used_up_by_who_comes_first(void **state)
     end_engine();
 }
 
+static void a_tick_of_a_full_queue_is_tried_again(void **state)
+{
+    struct order tick = {.kind = OK, .schedule = "s", .tick_ms = 1000};
+
+    (void)state;
+    start_engine("tasks: {queue_capacity: 1}\nqueues: {q: {paused: true}}\n");
+    struct uuid waiting = submit_order(&(struct order){.kind = OK, .queue = "q"});
+    assert_int_equal(try_submit(&tick).rc, -EAGAIN);
+    assert_int_equal(wish_for(TASK_WISH_CANCEL, waiting), 0);
+    submit_order(&tick);
+    assert_int_equal(try_submit(&tick).rc, -ESTALE);
+    end_engine();
+}
+
 /* What came before a schedule was written is not its own; from then on nothing is forgotten. */
 static void a_new_schedule_begins_now(void **state)
 {
@@ -159,6 +173,7 @@ int main(void)
         cmocka_unit_test(missed_ticks_are_skipped),
         cmocka_unit_test(no_tick_makes_two_tasks_over_restarts),
         cmocka_unit_test(a_tick_is_used_up_by_who_comes_first),
+        cmocka_unit_test(a_tick_of_a_full_queue_is_tried_again),
         cmocka_unit_test(a_new_schedule_begins_now),
         cmocka_unit_test(an_idle_schedule_ends_at_once),
         cmocka_unit_test(a_schedule_that_cannot_work_is_refused),

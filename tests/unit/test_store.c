@@ -1020,11 +1020,11 @@ static void events_numbers_never_go_back(void **state)
     add_events(4, 1);
     add_events(5, 8);
     OK(ops->begin(store, &err));
-    GIVES(0, ops->prune_events(store, 6, 1, &err)); /* a block, and not more */
+    GIVES(1, ops->prune_events(store, 6, 1, &err)); /* a block, and not more */
     OK(ops->commit(store, &err));
     expect_events(0, 0, 4, 9);
     OK(ops->begin(store, &err));
-    GIVES(0, ops->prune_events(store, 6, 10, &err));
+    GIVES(1, ops->prune_events(store, 6, 10, &err));
     OK(ops->commit(store, &err));
     expect_events(6, 0, 6, 7);
     OK(ops->begin(store, &err));
@@ -1226,8 +1226,11 @@ static void what_many_have_taken_is_given_back(void **state)
     assert_int_equal(by_queue[0], 99900);
     reopen_store();
     assert_int_equal(stat(where, &before), 0);
-    for (unsigned i = 0; i < 100; i++)
-        OK(ops->shrink(store, &err));
+    unsigned times = 0;
+    struct err err = {0};
+    while (ops->shrink(store, &err) == 1)
+        times++;
+    assert_true(times > 0);
     reopen_store();
     assert_int_equal(stat(where, &after), 0);
     assert_true(after.st_size < before.st_size);
