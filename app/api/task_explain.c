@@ -13,6 +13,8 @@
 struct facts {
     const struct task_query *query;
     const struct task *task;
+    const struct task_kind *kind; /* NULL: this program knows none of that name */
+    bool is_full;                 /* as many of its sort run as may */
     struct task_queue_info queue;
     uint64_t now_ms;
 };
@@ -51,6 +53,18 @@ static void say_backs_off(struct buf *out, const struct facts *facts)
     buf_printf(out, "Attempt %u of %u has failed; the next one is to start at ", task->status.attempts,
                task->spec.max_attempts);
     append_time(out, task->status.run_at_ms);
+}
+
+static void say_runners_are_busy(struct buf *out, const struct facts *facts)
+{
+    (void)facts;
+    buf_append_str(out, "Its kind holds a thread, and all of tasks.runners are busy");
+}
+
+static void say_all_places_are_taken(struct buf *out, const struct facts *facts)
+{
+    (void)facts;
+    buf_append_str(out, "As many tasks run as tasks.max_running and tasks.max_running_bytes allow");
 }
 
 static void say_queue_is_paused(struct buf *out, const struct facts *facts)
@@ -118,6 +132,8 @@ static const struct reason backs_off = {"backing_off", say_backs_off};
 static const struct reason queue_is_paused = {"queue_paused", say_queue_is_paused};
 static const struct reason queue_is_busy = {"queue_concurrency", say_queue_is_busy};
 static const struct reason queue_is_limited = {"queue_rate", say_queue_is_limited};
+static const struct reason runners_are_busy = {"runners_busy", say_runners_are_busy};
+static const struct reason all_places_are_taken = {"max_running", say_all_places_are_taken};
 static const struct reason waits_for_turn = {"waiting_for_turn", say_waits_for_turn};
 static const struct reason is_unknown = {"unknown_kind", say_is_unknown};
 static const struct reason runs = {"running", say_runs};
@@ -135,12 +151,14 @@ static bool is_busy(const struct task_queue_info *queue)
 
 static const struct reason *find_reason_queued(const struct facts *facts)
 {
-    if (!task_kind_find(task_kinds, facts->task->spec.kind_name))
+    if (!facts->kind)
         return &is_unknown;
     if (facts->queue.is_paused)
         return &queue_is_paused;
     if (is_busy(&facts->queue))
         return &queue_is_busy;
+    if (facts->is_full)
+        return facts->kind->holds_thread ? &runners_are_busy : &all_places_are_taken;
     return facts->queue.rate_per_s > 0 ? &queue_is_limited : &waits_for_turn;
 }
 
@@ -287,6 +305,8 @@ static void reply_explanation(struct request *req, const struct task_look *look,
     struct facts facts = {.query = &look->query, .task = task, .now_ms = clock_wall_ms()};
     struct buf body = BUF_INIT(ANSWER_MAX_BYTES);
 
+    facts.kind = task_engine_kind(look->engine, task->spec.kind_name);
+    facts.is_full = facts.kind && task_engine_is_full(look->engine, facts.kind);
     find_queue(look->engine, task->status.queue, &facts.queue);
     append_explanation(&body, &facts);
     request_reply_buf(req, 200, "application/json", &body);

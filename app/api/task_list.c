@@ -115,6 +115,10 @@ static bool read_text(struct request *req, const char *name, char *ret, const ch
 
     if (!read_parameter(req, name, ret, FILTER_SIZE, &is_there))
         return false;
+    if (is_there && *ret == '\0') {
+        request_problem_with(req, 422, "field", name, "%s: it is empty", name);
+        return false;
+    }
     *ret_filter = is_there ? ret : NULL;
     return true;
 }

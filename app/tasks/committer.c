@@ -36,6 +36,7 @@ struct task_committer {
     bool is_stopping;
     struct queue_view queues[TASK_QUEUE_MAX]; /* as of the last commit */
     struct task_counts totals;
+    bool is_full[TASK_LANE_COUNT];
 
     /* committer's thread: */
     bool has_failed;
@@ -215,6 +216,8 @@ static void publish_queues(struct task_committer *committer)
 
     LOCK(&committer->lock);
     committer->totals = committer->ledger.totals;
+    for (unsigned lane = 0; lane < TASK_LANE_COUNT; lane++)
+        committer->is_full[lane] = ledger_room(&committer->ledger, lane) == 0;
     for (size_t i = 0; i < queues->count; i++) {
         committer->queues[i].counts = queues->all[i].counts;
         committer->queues[i].is_paused = queues->all[i].is_paused;
@@ -395,6 +398,12 @@ void task_committer_queue(struct task_committer *committer, task_queue_id queue,
     LOCK(&committer->lock);
     *ret_counts = committer->queues[queue].counts;
     *ret_is_paused = committer->queues[queue].is_paused;
+}
+
+bool task_committer_is_full(struct task_committer *committer, unsigned lane)
+{
+    LOCK(&committer->lock);
+    return committer->is_full[lane];
 }
 
 void task_committer_counts(struct task_committer *committer, struct task_counts *ret)

@@ -64,6 +64,9 @@ struct ledger *task_committer_ledger(struct task_committer *committer);
 void task_committer_queue(struct task_committer *committer, task_queue_id queue,
                           struct task_counts *ret_counts, bool *ret_is_paused);
 
+/* Whether no more tasks of that lane may run, whatever their queue, as of the last commit. */
+bool task_committer_is_full(struct task_committer *committer, unsigned lane);
+
 /* How many tasks there are in each state, as of the last commit. */
 void task_committer_counts(struct task_committer *committer, struct task_counts *ret);
 

@@ -381,6 +381,11 @@ size_t task_engine_queues(struct task_engine *engine, struct task_queue_info ret
     return count;
 }
 
+bool task_engine_is_full(struct task_engine *engine, const struct task_kind *kind)
+{
+    return task_committer_is_full(engine->committer, kind->holds_thread ? TASK_LANE_THREAD : TASK_LANE_FREE);
+}
+
 void task_engine_counts(struct task_engine *engine, struct task_counts *ret)
 {
     task_committer_counts(engine->committer, ret);

@@ -170,6 +170,10 @@ const char *task_engine_queue_name(const struct task_engine *engine, task_queue_
 /* All queues, as of the last commit.  How many. */
 size_t task_engine_queues(struct task_engine *engine, struct task_queue_info ret[TASK_QUEUE_MAX]);
 
+/* Whether all places for tasks of that kind are taken, whatever their queue, as of the last commit:
+ * tasks.runners for those that hold a thread, tasks.max_running for all. */
+bool task_engine_is_full(struct task_engine *engine, const struct task_kind *kind);
+
 /* How many tasks there are in each state, as of the last commit. */
 void task_engine_counts(struct task_engine *engine, struct task_counts *ret);
 

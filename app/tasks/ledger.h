@@ -120,6 +120,9 @@ void ledger_stop_task(struct ledger *ledger, struct task *task);
 
 uint64_t ledger_unfinished(const struct ledger *ledger);
 
+/* How many more tasks of that lane may run, whatever their queue. */
+size_t ledger_room(const struct ledger *ledger, unsigned lane);
+
 /* Whether there is something to start or to queue now. */
 bool ledger_has_work(struct ledger *ledger, uint64_t now_ns, uint64_t now_ms);
 

@@ -25,7 +25,7 @@ static size_t room_for_all(const struct ledger *ledger)
                                                                                    : 0;
 }
 
-static size_t room_in_lane(const struct ledger *ledger, unsigned lane)
+size_t ledger_room(const struct ledger *ledger, unsigned lane)
 {
     uint64_t threads = ledger->running_threads + (uint64_t)ledger->threads_change;
     uint64_t max = ledger->config.config->tasks.runners;
@@ -41,7 +41,7 @@ static unsigned lanes_with_room(const struct ledger *ledger)
     unsigned lanes = 0;
 
     for (unsigned lane = 0; lane < TASK_LANE_COUNT; lane++)
-        if (room_in_lane(ledger, lane) > 0)
+        if (ledger_room(ledger, lane) > 0)
             lanes |= 1u << lane;
     return lanes;
 }
@@ -52,7 +52,7 @@ bool ledger_may_start_at_once(struct ledger *ledger, const struct task *task)
     struct task_queue *queue = &ledger->queues.all[task->status.queue];
 
     return ledger->may_start && task->kind && ledger->starting_count < BATCH_STARTS &&
-           !queue->may_wait[lane] && !ledger->is_short[lane] && room_in_lane(ledger, lane) > 0 &&
+           !queue->may_wait[lane] && !ledger->is_short[lane] && ledger_room(ledger, lane) > 0 &&
            task_queue_room(queue, ledger->now_ns) > 0;
 }
 
@@ -121,7 +121,7 @@ static int start_task(struct ledger *ledger, struct task *task, struct err *err)
 static int start_from(struct ledger *ledger, struct task_queue *queue, unsigned lane, struct err *err)
 {
     struct task *tasks[CHUNK];
-    size_t room = MIN(room_in_lane(ledger, lane), task_queue_room(queue, ledger->now_ns));
+    size_t room = MIN(ledger_room(ledger, lane), task_queue_room(queue, ledger->now_ns));
     size_t limit = MIN(room, (size_t)CHUNK);
     int rc = 0;
 
@@ -150,7 +150,7 @@ static int start_queued(struct ledger *ledger, struct err *err)
         rc = start_from(ledger, queue, lane, err);
     }
     for (lane = 0; lane < TASK_LANE_COUNT; lane++)
-        ledger->is_short[lane] = room_in_lane(ledger, lane) == 0;
+        ledger->is_short[lane] = ledger_room(ledger, lane) == 0;
     return rc;
 }
 
