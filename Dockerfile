@@ -18,6 +18,7 @@ FROM base AS heddle
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         ca-certificates libcurl4 libfcgi-bin libfcgi0ldbl libfyaml0 libjansson4 libjemalloc2 libsqlite3-0 \
+        libssl3 tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o heddle -g heddle -m 0750 /var/lib/heddle
 COPY --from=build /src/build/release/heddle /usr/local/bin/

@@ -8,6 +8,10 @@
  * nginx, which give way when there are no descriptors left (front/front.c), and warm ones to upstreams. */
 #define RESERVED_DESCRIPTORS 256
 
+/* A program that a task runs: both ends of four pipes while it starts, what tells whether it could, its
+ * pidfd, and what the child opens before it closes the rest. */
+#define DESCRIPTORS_PER_COMMAND 13
+
 #define AUTO_MAX_IN_FLIGHT   4096u
 #define HEADROOM_CONNECTIONS 64u
 
@@ -66,24 +70,33 @@ static unsigned automatic_max_in_flight(unsigned max_connections)
     return MIN(max_connections - headroom, AUTO_MAX_IN_FLIGHT);
 }
 
+/* What is not for requests. */
+static uint64_t reserved_descriptors(const struct config *config)
+{
+    uint64_t commands = config->tasks.command_count > 0 ? config->tasks.runners : 0;
+
+    return RESERVED_DESCRIPTORS + commands * DESCRIPTORS_PER_COMMAND;
+}
+
 int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)
 {
     uint64_t limit = raise_descriptor_limit();
     uint64_t quarters = quarters_per_request(config);
     uint64_t per_request = (quarters + 3) / 4;
-    uint64_t possible = limit > RESERVED_DESCRIPTORS ? 4 * (limit - RESERVED_DESCRIPTORS) / quarters : 0;
+    uint64_t reserved = reserved_descriptors(config);
+    uint64_t possible = limit > reserved ? 4 * (limit - reserved) / quarters : 0;
 
     if (possible == 0)
-        return err_set(err, -ERANGE,
-                       "%llu descriptors are too few: one request may need %llu, and %d are reserved",
-                       (unsigned long long)limit, (unsigned long long)per_request, RESERVED_DESCRIPTORS);
+        return err_set(
+            err, -ERANGE, "%llu descriptors are too few: one request may need %llu, and %llu are reserved",
+            (unsigned long long)limit, (unsigned long long)per_request, (unsigned long long)reserved);
     if (config->max_in_flight > possible)
         return err_set(
             err, -ERANGE,
             "max_in_flight %u is more than the %llu that the limit of %llu descriptors allows (%llu for "
-            "each request, %d reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            "each request, %llu reserved): lower it, or raise the hard limit (ulimit -Hn, LimitNOFILE=)",
             config->max_in_flight, (unsigned long long)possible, (unsigned long long)limit,
-            (unsigned long long)per_request, RESERVED_DESCRIPTORS);
+            (unsigned long long)per_request, (unsigned long long)reserved);
     uint64_t automatic = MIN(possible, (uint64_t)automatic_max_in_flight(config->max_connections));
     *ret_max_in_flight = config->max_in_flight ? config->max_in_flight : (unsigned)automatic;
     return 0;

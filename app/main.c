@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "cli/cli.h"
 #include "config/config.h"
 #include "metrics/metrics.h"
 #include "serve.h"
@@ -18,7 +19,7 @@ static const char usage[] = "usage: heddle serve -c FILE                run the 
 
 static int usage_error(const char *message, const char *what)
 {
-    fprintf(stderr, "heddle: %s%s\n%s", message, what, usage);
+    fprintf(stderr, "heddle: %s%s\n%s%s", message, what, usage, cli_tasks_usage);
     return 2;
 }
 
@@ -116,12 +117,15 @@ int main(int argc, char **argv)
         return usage_error("no command", "");
     if (argc == 2 && is_any_of(argv[1], "--help", "-h", "help")) {
         fputs(usage, stdout);
+        fputs(cli_tasks_usage, stdout);
         return end_output();
     }
     if (argc == 2 && is_any_of(argv[1], "version", "--version", "-V")) {
         puts("heddle " HEDDLE_VERSION);
         return end_output();
     }
+    if (strcmp(argv[1], "tasks") == 0)
+        return cli_tasks(argc - 1, argv + 1);
     if (strcmp(argv[1], "docs") == 0 && argc == 3)
         return run_docs(argv[2]);
     return run_file_command(argc, argv);

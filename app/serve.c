@@ -26,6 +26,7 @@ void serve_register_metrics(void)
     metrics_register(metrics_process, metrics_process_count);
     front_register_metrics(api_routes, api_route_count);
     metrics_register(fetch_metrics, fetch_metrics_count);
+    metrics_register(mail_metrics, mail_metrics_count);
     metrics_register(tasks_metrics, tasks_metrics_count);
 }
 
@@ -58,21 +59,18 @@ static void on_store_failed(void *arg)
 
 static int create_tasks(struct app *app, struct err *err)
 {
-    struct task_queue_config config = {
+    app->services = (struct task_services){.config = app->config, .fetch = app->fetch, .mailer = app->mailer};
+    struct task_engine_config config = {
         .kinds = task_kinds,
-        .runners = app->config->tasks.runners,
-        .readers = app->config->tasks.readers,
-        .max_running = app->config->tasks.max_running,
-        .capacity = app->config->tasks.queue_capacity,
-        .keep_finished = app->config->tasks.keep_finished,
-        .max_interruptions = app->config->tasks.max_interruptions,
+        .services = &app->services,
         .failed = on_store_failed,
         .arg = app,
     };
 
     config.store = task_store_find(app->config->tasks.store, &config.where);
     assert(config.store); /* the configuration has been checked */
-    return task_queue_create(&config, &app->tasks, err);
+    int rc = task_engine_create(&config, &app->tasks, err);
+    return rc == 0 ? task_schedules_create(app->tasks, &app->schedules, err) : rc;
 }
 
 static int create_front(struct app *app, unsigned max_in_flight, struct err *err)
@@ -84,6 +82,8 @@ static int create_front(struct app *app, unsigned max_in_flight, struct err *err
         .route_count = api_route_count,
         .max_in_flight = max_in_flight,
         .app = app,
+        .max_large_body_bytes = app->config->tasks.max_batch_bytes,
+        .max_streams = MIN(app->config->tasks.max_listeners, app->config->max_connections / 2),
     };
 
     int rc = listener_open(&listener, app->config, err);
@@ -107,6 +107,8 @@ static int create_parts(struct app *app, struct err *err)
     if (rc == 0)
         rc = fetch_pool_create(app->config, &app->fetch, err);
     if (rc == 0)
+        rc = mailer_create(app->config, &app->mailer, err);
+    if (rc == 0)
         rc = create_tasks(app, err);
     if (rc == 0)
         rc = create_front(app, max_in_flight, err);
@@ -119,7 +121,11 @@ static int start_parts(struct app *app, struct err *err)
     int rc = fetch_pool_start(app->fetch, err);
 
     if (rc == 0)
-        rc = task_queue_start(app->tasks, err);
+        rc = mailer_start(app->mailer, err);
+    if (rc == 0)
+        rc = task_engine_start(app->tasks, err);
+    if (rc == 0)
+        rc = task_schedules_start(app->schedules, err);
     if (rc == 0)
         rc = front_start(app->front, err);
     return rc;
@@ -128,7 +134,9 @@ static int start_parts(struct app *app, struct err *err)
 static void free_parts(struct app *app)
 {
     front_free(app->front);
-    task_queue_free(app->tasks);
+    task_schedules_free(app->schedules);
+    task_engine_free(app->tasks);
+    mailer_free(app->mailer);
     fetch_pool_free(app->fetch);
     for (size_t i = 0; app->targets && app->targets[i]; i++)
         fetch_target_free(app->targets[i]);
@@ -193,15 +201,22 @@ static void stop_parts(struct app *app)
 {
     uint64_t deadline_ns = clock_deadline_ns(clock_now_ns(), app->config->shutdown_timeout_ms);
 
+    /* What waits to run waits for the next process. */
+    if (app->schedules)
+        task_schedules_stop(app->schedules);
+    if (app->tasks)
+        task_engine_pause(app->tasks);
     /* No new connections; requests in flight are answered, and cancelled at the deadline. */
     unsigned cancelled = app->front ? front_drain(app->front, deadline_ns) : 0;
     /* No new tasks; those that can end in time do. */
-    size_t unfinished = app->tasks ? task_queue_drain(app->tasks, deadline_ns) : 0;
+    size_t unfinished = app->tasks ? task_engine_drain(app->tasks, deadline_ns) : 0;
     /* Nothing is in flight any more: the threads end, those who ask before those who serve. */
     if (app->front)
         front_stop(app->front);
     if (app->tasks)
-        task_queue_stop(app->tasks);
+        task_engine_stop(app->tasks);
+    if (app->mailer)
+        mailer_stop(app->mailer);
     if (app->fetch)
         fetch_pool_stop(app->fetch);
     log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_interrupted", unfinished));

@@ -8,14 +8,15 @@
 set -euo pipefail
 
 readonly build="gcc libc6-dev make pkgconf libfcgi-dev libcurl4-openssl-dev libjansson-dev libfyaml-dev libjemalloc-dev
-                libsqlite3-dev
+                libsqlite3-dev libssl-dev
                 uthash-dev zlib1g-dev"
 declare -A PACKAGES=(
     [build]="$build"
-    [run]="$build nginx curl"
-    [test]="$build nginx curl libcmocka-dev python3-pytest openssl"
+    [run]="$build nginx curl tzdata"
+    [test]="$build nginx curl libcmocka-dev python3-pytest python3-aiosmtpd openssl tzdata"
     [lint]="$build clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck"
-    [bench]="$build nginx curl wrk libnginx-mod-http-lua python3-flask python3-requests gunicorn"
+    [bench]="$build nginx curl wrk libnginx-mod-http-lua python3-flask python3-requests gunicorn
+             redis-server beanstalkd postgresql python3-celery python3-rq python3-redis"
     [compose]="docker.io docker-compose debootstrap ca-certificates python3-pytest"
 )
 declare -A WHY=(
@@ -23,6 +24,8 @@ declare -A WHY=(
     [bench]="to measure" [compose]="to test the containers"
 )
 declare -A SERVICES=([nginx]="nginx.service"
+                     [redis-server]="redis-server.service" [beanstalkd]="beanstalkd.service"
+                     [postgresql]="postgresql.service"
                      [docker.io]="docker.service docker.socket containerd.service")
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -12,7 +12,7 @@ for harness in tests/fuzz/fuzz_*.c; do
     name=$(basename "$harness" .c)
     echo "== $name"
     clang -std=gnu17 -g -O1 -D_GNU_SOURCE '-DHEDDLE_VERSION="fuzz"' -Iapp -fsanitize=fuzzer,address,undefined \
-        -o "build/fuzz/$name" "$harness" "${sources[@]}" -lfcgi -lcurl -ljansson -lfyaml -lm -pthread
+        -o "build/fuzz/$name" "$harness" "${sources[@]}" -lfcgi -lcurl -ljansson -lfyaml -lsqlite3 -lm -pthread
     mkdir -p "build/fuzz/found-$name"
     "build/fuzz/$name" -max_total_time="$seconds" -artifact_prefix=build/fuzz/ "build/fuzz/found-$name" \
         "tests/fuzz/corpus/${name#fuzz_}" 2>&1 | tail -n 3

@@ -6,8 +6,10 @@
     via          runs a test twice: through nginx, and over a direct FastCGI connection;
                  via(heddle).ask(method, target, body, headers) asks that heddle
     ask          asks the server, in both ways
+    certificate  files for a TLS server on localhost
 """
 
+import subprocess
 from contextlib import ExitStack
 
 import pytest
@@ -85,3 +87,18 @@ def via(request, tmp_path):
 def ask(request, via, server):
     client = request.getfixturevalue("session_nginx") if via.name == "nginx" else server
     return client.ask
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """(certificate, key) of localhost and 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+               "-nodes", "-days", "2", "-subj", "/CN=localhost",
+               "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+               "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    return folder / "cert.pem", folder / "key.pem"

@@ -6,14 +6,19 @@
 #include "config/config.h"
 #include "fetch/fetch.h"
 #include "front/front.h"
-#include "tasks/queue.h"
+#include "mail/mail.h"
+#include "tasks/engine.h"
+#include "tasks/schedules.h"
 
 struct app {
     const struct config *config;
     struct front *front;
     struct fetch_pool *fetch;
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
-    struct task_queue *tasks;
+    struct mailer *mailer;
+    struct task_services services;
+    struct task_engine *tasks;
+    struct task_schedules *schedules;
     atomic_bool started;
     atomic_bool failed; /* the process cannot go on */
 };

@@ -31,3 +31,10 @@ double clock_seconds(uint64_t ns);
 /* RFC 3339 in UTC with milliseconds: 2026-01-31T23:59:59.123Z. */
 #define CLOCK_RFC3339_SIZE 32
 void clock_format_rfc3339(uint64_t wall_ms, char ret_text[CLOCK_RFC3339_SIZE]);
+
+/* Reads a date-time exactly as RFC 3339 defines it and nothing around it: with `Z` or an offset, `T` and
+ * `Z` in either case, a fraction of any length, which is cut to milliseconds.  A leap second (23:59:60 in
+ * UTC at the end of a month) is taken for the last millisecond before it, 23:59:59.999.  False, with
+ * `ret_wall_ms` untouched, for every other text, and for times that are not in the years 1970 to 9999 of
+ * UTC. */
+must_check bool clock_parse_rfc3339(const char *text, uint64_t *ret_wall_ms);

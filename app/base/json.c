@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -141,16 +142,28 @@ static int err_set_parse(struct err *err, const char *text, size_t size, json_er
     }
 }
 
-int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
-                    struct err *err)
+/* What a text may be, by the brackets that it may begin with. */
+struct form {
+    const char *brackets;
+    const char *nothing; /* the error when there is nothing */
+    const char *other;   /* the error when it begins with something else */
+};
+
+static const struct form body_form = {"{", "a JSON object is expected, there is nothing",
+                                      "a JSON object is expected, it begins with '{'"};
+static const struct form value_form = {"{[", "a JSON object or array is expected, there is nothing",
+                                       "a JSON object or array is expected, it begins with '{' or '['"};
+
+static int parse(const struct form *form, const char *text, size_t size, json_t **ret,
+                 char ret_field[JSON_FIELD_SIZE], struct err *err)
 {
     json_error_t error = {.position = 0};
 
     size_t start = find_start(text, size);
     if (start == size)
-        return err_set_at(err, text, start, "a JSON object is expected, there is nothing");
-    if (text[start] != '{')
-        return err_set_at(err, text, start, "a JSON object is expected, it begins with '{'");
+        return err_set_at(err, text, start, form->nothing);
+    if (!memchr(form->brackets, text[start], strlen(form->brackets)))
+        return err_set_at(err, text, start, form->other);
     const char *nul = memchr(text, '\0', size);
     if (nul)
         return err_set_at(err, text, (size_t)(nul - text), "a NUL byte is not JSON");
@@ -166,16 +179,16 @@ int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[
     return 0;
 }
 
-static int append(const char *bytes, size_t size, void *out)
+int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                    struct err *err)
 {
-    buf_append(out, bytes, size);
-    return ((struct buf *)out)->failed ? -1 : 0;
+    return parse(&body_form, text, size, ret, ret_field, err);
 }
 
-void json_dump(const json_t *json, struct buf *out)
+int json_parse_value(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                     struct err *err)
 {
-    if (json_dump_callback(json, append, out, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0)
-        out->failed = true;
+    return parse(&value_form, text, size, ret, ret_field, err);
 }
 
 static void append_escape(struct buf *out, unsigned char c)
@@ -223,4 +236,89 @@ void json_append_seconds(struct buf *out, uint64_t ns)
     while (end[-1] == '0' && end[-2] != '.')
         end--;
     buf_append(out, start, (size_t)(end - start));
+}
+
+/* Few digits, but as many as give the number back when they are read. */
+static void append_real(struct buf *out, double value)
+{
+    char text[40];
+
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    buf_append_str(out, text);
+    if (!strpbrk(text, ".e"))
+        buf_append_str(out, ".0");
+}
+
+static void append_value(struct buf *out, json_t *json);
+
+static void append_members(struct buf *out, json_t *object)
+{
+    const char *separator = "{";
+    const char *name;
+    json_t *value;
+
+    json_object_foreach (object, name, value) {
+        buf_append(out, separator, 1);
+        json_append_string(out, name, strlen(name));
+        buf_append(out, ":", 1);
+        append_value(out, value);
+        separator = ",";
+    }
+    buf_append_str(out, *separator == ',' ? "}" : "{}");
+}
+
+static void append_elements(struct buf *out, json_t *array)
+{
+    size_t count = json_array_size(array);
+
+    buf_append(out, "[", 1);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_append(out, ",", 1);
+        append_value(out, json_array_get(array, i));
+    }
+    buf_append(out, "]", 1);
+}
+
+static void append_value(struct buf *out, json_t *json)
+{
+    if (!json) {
+        out->failed = true;
+        return;
+    }
+    switch (json_typeof(json)) {
+    case JSON_OBJECT:
+        append_members(out, json);
+        break;
+    case JSON_ARRAY:
+        append_elements(out, json);
+        break;
+    case JSON_STRING:
+        json_append_string(out, json_string_value(json), json_string_length(json));
+        break;
+    case JSON_INTEGER:
+        buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        break;
+    case JSON_REAL:
+        append_real(out, json_real_value(json));
+        break;
+    case JSON_TRUE:
+        buf_append_str(out, "true");
+        break;
+    case JSON_FALSE:
+        buf_append_str(out, "false");
+        break;
+    case JSON_NULL:
+        buf_append_str(out, "null");
+        break;
+    }
+}
+
+void json_dump(json_t *json, struct buf *out)
+{
+    append_value(out, json);
 }

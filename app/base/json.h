@@ -1,7 +1,8 @@
 /* json.h - jansson with the limits and the wording of this program.
  *
- * How to use it: json_parse_body on what a client sent, jansson's own calls in between, json_dump for the
- * answer.  Strings that are known to be valid UTF-8 (text.h makes them so) go in by json_stringn_nocheck.
+ * How to use it: json_parse_body (or _value) on what a client sent, jansson's own calls in between,
+ * json_dump for the answer.  Strings that are known to be valid UTF-8 (text.h makes them so) go in by
+ * json_stringn_nocheck.
  * Ownership: the parsed value belongs to the caller (json_decref, or cleanup(json_decref_scope)).
  * Threads: any; one at a time per value. */
 #pragma once
@@ -31,13 +32,18 @@
 must_check int json_parse_body(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
                                struct err *err);
 
+/* The same for a JSON object or array. */
+must_check int json_parse_value(const char *text, size_t size, json_t **ret, char ret_field[JSON_FIELD_SIZE],
+                                struct err *err);
+
 /* Whether there is nothing but white space. */
 must_check bool json_is_blank(const char *text, size_t size);
 
-/* Appends `json` (an object or an array), compact, UTF-8 as it is, no `\/`, reals with 15 digits so that
- * 1.003 stays short.  out->failed afterwards also when `json` is NULL: a builder may leave its check to the
+/* Appends `json`, any value, compact: UTF-8 as it is, no `\/`, reals with as few digits as give them back
+ * (1.003 stays short).  Values inside one another must be bounded, as json_parse_body sees to.
+ * out->failed afterwards also when `json` or anything in it is NULL: a builder may leave its check to the
  * end. */
-void json_dump(const json_t *json, struct buf *out);
+void json_dump(json_t *json, struct buf *out);
 
 /* The same text without a tree, for answers that are made often: ten results cost 3 us this way and 26 us
  * when they are built and dumped.  The caller writes braces, commas and keys. */

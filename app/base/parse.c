@@ -1,5 +1,6 @@
 #include "base/parse.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +13,10 @@ struct unit {
     const char *suffix;
     uint64_t factor;
 };
+
+/* What a decimal fraction is counted in. */
+#define MILLION        1000000
+#define MILLION_DIGITS 6
 
 #define UNITS_MAX 4
 
@@ -93,6 +98,49 @@ int parse_number(enum parse_kind kind, const char *text, uint64_t min, uint64_t 
     if (overflow || value < min || value > max)
         return refuse(err, -ERANGE, kind, text, "is out of range", min, max);
     *ret_value = value;
+    return 0;
+}
+
+/* Reads the digits behind a point, if there is one, as millionths. */
+static bool read_millionths(const char **text, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    const char *p = *text;
+    unsigned digits = 0;
+
+    if (*p == '.') {
+        for (p++; *p >= '0' && *p <= '9' && digits < MILLION_DIGITS; digits++)
+            value = value * 10 + (uint64_t)(*p++ - '0');
+        if (digits == 0)
+            return false;
+    }
+    for (; digits < MILLION_DIGITS; digits++)
+        value *= 10;
+    *text = p;
+    *ret_value = value;
+    return true;
+}
+
+int parse_decimal(const char *text, uint64_t min, uint64_t max, double *ret_value, struct err *err)
+{
+    const char *rest = text;
+    char quoted[PARSE_QUOTED_SIZE];
+    uint64_t whole;
+    uint64_t millionths;
+    bool overflow = false;
+    int r = 0;
+
+    assert(max <= UINT32_MAX);
+    if (!read_digits(&rest, 10, &whole, &overflow) || !read_millionths(&rest, &millionths) || *rest != '\0')
+        r = -EINVAL;
+    else if (overflow || whole < min || whole > max || (whole == max && millionths > 0))
+        r = -ERANGE;
+    if (r < 0)
+        return err_set(err, r, "%s %s; write a number such as 2 or 0.25 (%" PRIu64 " to %" PRIu64 ")",
+                       parse_quote(text, strlen(text), quoted),
+                       r == -EINVAL ? "is not a number" : "is out of range", min, max);
+    /* One division of numbers that a double holds exactly: the double nearest to the text. */
+    *ret_value = (double)(whole * MILLION + millionths) / MILLION;
     return 0;
 }
 

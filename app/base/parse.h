@@ -22,6 +22,11 @@ enum parse_kind {
 must_check int parse_number(enum parse_kind kind, const char *text, uint64_t min, uint64_t max,
                             uint64_t *ret_value, struct err *err);
 
+/* The same for a decimal fraction, such as 2, 0.25 or 10.5, with at most 6 digits behind the point.
+ * `max` is at most UINT32_MAX. */
+must_check int parse_decimal(const char *text, uint64_t min, uint64_t max, double *ret_value,
+                             struct err *err);
+
 /* The value of a hexadecimal digit in either case, -1 for any other character. */
 must_check int parse_hex_digit(char c);
 

@@ -160,6 +160,27 @@ static void put_utf8(struct sink *sink, const char *bytes, size_t size, bool is_
     }
 }
 
+static bool is_control(char c)
+{
+    return ((unsigned char)c < 0x20 && c != '\t' && c != '\n') || c == 0x7f;
+}
+
+/* A control character is no part of a sequence, so what lies between two of them is judged alone. */
+void text_utf8_mend(const char *bytes, size_t size, struct buf *out)
+{
+    struct sink sink = {.out = out, .chars_left = SIZE_MAX};
+    size_t start = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        if (!is_control(bytes[i]))
+            continue;
+        put_utf8(&sink, bytes + start, i - start, true);
+        put_replacement(&sink);
+        start = i + 1;
+    }
+    put_utf8(&sink, bytes + start, size - start, true);
+}
+
 static size_t unit_size(const char *charset)
 {
     for (size_t i = 0; i < ARRAY_LEN(wide_charsets); i++)

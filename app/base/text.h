@@ -24,3 +24,8 @@ must_check size_t text_utf8_char_size(const char *bytes, size_t size);
  * Costs about what is read for the characters asked for, not what the input is long. */
 void text_decode_prefix(const char *charset, const char *bytes, size_t size, bool is_whole, size_t max_chars,
                         struct buf *out);
+
+/* Appends `bytes`, which are taken for UTF-8, as text that can be stored and shown: U+FFFD stands for each
+ * maximal subpart that is not valid, and for each control character (U+0000 to U+001F but tab and newline,
+ * and U+007F).  At most three times as long as `bytes`. */
+void text_utf8_mend(const char *bytes, size_t size, struct buf *out);

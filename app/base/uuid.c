@@ -15,6 +15,9 @@
 #define COUNTER_MAX       0xfff
 #define COUNTER_SEED_MASK 0x7ff
 
+/* 256 bytes, which getrandom gives whole and without EINTR. */
+#define RANDOM_STOCK 16
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* guarded by lock: */
 static uint64_t last_ms;
@@ -34,12 +37,27 @@ static void advance_locked(uint64_t wall_ms, unsigned seed)
     }
 }
 
+/* Random bytes for some UUIDs at once: the call costs more than all else here.  No byte is used twice.
+ * False, with errno set, when there are none. */
+static bool take_random(struct uuid *ret)
+{
+    static _Thread_local struct uuid stock[RANDOM_STOCK];
+    static _Thread_local size_t left;
+
+    if (left == 0) {
+        if (getrandom(stock, sizeof(stock), 0) != (ssize_t)sizeof(stock))
+            return false;
+        left = RANDOM_STOCK;
+    }
+    *ret = stock[--left];
+    return true;
+}
+
 int uuid_create_at(uint64_t wall_ms, struct uuid *ret)
 {
-    struct uuid uuid;
+    struct uuid uuid = {0};
 
-    /* Up to 256 bytes come whole and without EINTR. */
-    if (getrandom(uuid.bytes, sizeof(uuid.bytes), 0) != (ssize_t)sizeof(uuid.bytes))
+    if (!take_random(&uuid))
         return -errno;
 
     LOCK(&lock);
@@ -74,6 +92,15 @@ int uuid_create(struct uuid *ret)
 static bool is_dash_position(size_t i)
 {
     return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+uint64_t uuid_stamp_ms(const struct uuid *uuid)
+{
+    uint64_t stamp_ms = 0;
+
+    for (unsigned i = 0; i < 6; i++)
+        stamp_ms = stamp_ms << 8 | uuid->bytes[i];
+    return stamp_ms;
 }
 
 void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE])
@@ -111,4 +138,18 @@ bool uuid_parse(const char *text, struct uuid *ret)
     }
     *ret = uuid;
     return true;
+}
+
+bool uuid_equal(const struct uuid *a, const struct uuid *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+size_t uuid_bucket(const struct uuid *uuid, size_t buckets)
+{
+    uint64_t random = uuid->bytes[8] & 0x3f;
+
+    for (size_t i = 9; i < sizeof(uuid->bytes); i++)
+        random = random << 8 | uuid->bytes[i];
+    return (size_t)(random % buckets);
 }

@@ -25,9 +25,17 @@ must_check int uuid_create_at(uint64_t wall_ms, struct uuid *ret);
 /* From now on makes only greater ones than `last`, which another process may have made. */
 void uuid_begin_after(const struct uuid *last);
 
+/* When one of version 7 was made: milliseconds since 1970. */
+uint64_t uuid_stamp_ms(const struct uuid *uuid);
+
 /* Writes the text form in lower case. */
 void uuid_format(const struct uuid *uuid, char ret_text[UUID_TEXT_SIZE]);
 
 /* Reads exactly the text form of any UUID version, in either case, and nothing around it.  False, with `ret`
  * untouched, for everything else. */
 must_check bool uuid_parse(const char *text, struct uuid *ret);
+
+must_check bool uuid_equal(const struct uuid *a, const struct uuid *b);
+
+/* Which of `buckets` (> 0) one made by uuid_create belongs to: evenly spread, out of its random bits. */
+must_check size_t uuid_bucket(const struct uuid *uuid, size_t buckets);

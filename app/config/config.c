@@ -42,22 +42,13 @@ static int report(struct config_errors *errors)
     return errors->count > 0 ? -1 : 0;
 }
 
-static bool set_defaults(struct config *config, struct err *err)
-{
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        if (config_value_set_default(&config_rows[i], config, err) < 0)
-            return false;
-    }
-    return true;
-}
-
 int config_parse(const char *name, const char *text, size_t size, struct config **ret_config,
                  struct config_errors *errors)
 {
     struct err err = {0};
     cleanup(config_free_scope) struct config *config = calloc(1, sizeof(*config));
 
-    if (!config || !set_defaults(config, &err))
+    if (!config || config_object_init(&config_settings, config, &err) < 0)
         config_error(errors, name, whole_file, "%s", config ? err.text : "out of memory");
     else if (size > CONFIG_FILE_MAX_BYTES)
         config_error(errors, name, whole_file, "is longer than 1MiB");
@@ -114,7 +105,6 @@ void config_free(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++)
-        config_value_clear(&config_rows[i], config);
+    config_object_done(&config_settings, config);
     free(config);
 }

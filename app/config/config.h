@@ -10,9 +10,9 @@
  * Threads:   loading reads the environment, so no other thread may change that meanwhile.  A loaded snapshot
  *            is read-only and may be shared by all threads.
  * Ownership: the caller owns the snapshot; everything it points to goes with it.
- * Invariants: every value is in the range that its row in rows.c gives; no pointer but an empty
- *            list's and the unused half of `listen` is NULL.  A 0 that stands for "choose for me" is left as
- *            0: who uses the value chooses. */
+ * Invariants: every value is in the range that its row in rows.c or entries.c gives; no pointer but that of
+ *            an empty list or map and the unused half of `listen` is NULL.  A 0 that stands for "choose for
+ *            me" is left as 0: who uses the value chooses. */
 #pragma once
 
 #include "base/buf.h"
@@ -39,6 +39,49 @@ struct config_list {
     char **items; /* NULL when there are none */
     size_t count;
 };
+
+/* A queue of tasks.  The one named `default` always exists, and is here only when the file speaks of it. */
+struct config_queue {
+    char *name;
+    unsigned concurrency; /* tasks that run at the same time; 0: no limit */
+    double rate_per_s;    /* starts; 0: no limit */
+    bool is_paused;
+    unsigned weight; /* 1 to 1000 */
+};
+
+/* A program that tasks may run. */
+struct config_command {
+    char *name;
+    struct config_list argv;        /* at least one; the first is an absolute path */
+    struct config_list environment; /* NAME=value, each name once */
+    char *directory;                /* an absolute path */
+    uint64_t timeout_ms;
+    size_t max_memory_bytes; /* 0: no limit */
+    unsigned max_open_files;
+    uint64_t cpu_ms; /* 0: no limit */
+};
+
+/* What becomes of the times that went by while heddle was not running. */
+enum config_missed { MISSED_SKIP, MISSED_ONCE, MISSED_ALL };
+
+/* The least important. */
+#define CONFIG_PRIORITY_MAX 9
+
+/* A task that is submitted again and again. */
+struct config_schedule {
+    char *name;
+    char *cron;
+    char *time_zone;
+    char *kind;
+    char *queue;   /* "default" or one of the configured */
+    char *payload; /* the JSON text of an object */
+    enum config_missed missed;
+    unsigned priority;     /* 0 comes first */
+    unsigned max_attempts; /* 0: as tasks.max_attempts */
+    uint64_t timeout_ms;   /* 0: as tasks.timeout */
+};
+
+enum mail_tls { MAIL_TLS_NEVER, MAIL_TLS_TRY, MAIL_TLS_REQUIRED };
 
 struct config {
     struct listen_address listen;
@@ -75,14 +118,63 @@ struct config {
     } concurrent_requests;
 
     struct {
-        char *store; /* "sqlite:PATH" */
-        unsigned runners;
+        char *store;       /* "sqlite:PATH" */
+        unsigned runners;  /* threads for kinds that hold one */
+        unsigned steppers; /* threads for kinds that only wait */
         unsigned readers;
         unsigned max_running;
+        size_t max_running_bytes;
         uint64_t queue_capacity;
-        uint64_t keep_finished;
         unsigned max_interruptions;
+        unsigned max_listeners; /* event listeners and requests that wait for a task */
+
+        /* What one submit may bring. */
+        size_t max_payload_bytes;
+        size_t max_result_bytes;
+        unsigned max_tags;
+        unsigned max_batch; /* tasks of one request */
+        size_t max_batch_bytes;
+
+        /* For tasks that say nothing about it. */
+        unsigned max_attempts;
+        uint64_t timeout_ms;
+        uint64_t backoff_base_ms;
+        double backoff_factor;
+        uint64_t backoff_max_ms; /* not below the base */
+        double backoff_jitter;   /* the part of a pause that is random, 0 to 1 */
+
+        /* What is kept of what is over. */
+        uint64_t keep_succeeded;
+        uint64_t keep_dead;
+        uint64_t keep_cancelled;
+        uint64_t keep_for_ms; /* 0: no limit by age */
+        uint64_t keep_events;
+        uint64_t idempotency_ttl_ms;
+
+        /* What kinds that fetch may reach: "example.com", "*.example.com", "127.0.0.1:9001", "[::1]:80".
+         * Empty: nothing. */
+        struct config_list allowed_hosts;
+        char *webhook_secret; /* "": none; else whsec_ and base64, or any text of at least 16 bytes */
+
+        /* In the order of the file; NULL when there are none. */
+        struct config_queue *queues;
+        size_t queue_count;
+        struct config_command *commands;
+        size_t command_count;
+        struct config_schedule *schedules;
+        size_t schedule_count;
     } tasks;
+
+    struct {
+        char *server; /* "": none; smtp://HOST:PORT or smtps://HOST:PORT */
+        enum mail_tls starttls;
+        char *user;     /* "": no authentication */
+        char *password; /* never printed */
+        char *from;     /* the sender of messages that name none; "": they must */
+        uint64_t timeout_ms;
+        unsigned max_connections;
+        size_t max_message_bytes;
+    } mail;
 };
 
 /* What is wrong, for people: a line `name:line:column: message` for each, in the order of the file, and then

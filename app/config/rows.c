@@ -6,18 +6,23 @@
 #define SECOND_MS UINT64_C(1000)
 #define HOUR_MS   (3600 * SECOND_MS)
 
+#define DAY_MS (24 * HOUR_MS)
+
 #define FIELD(member)                                                                                        \
     .offset = offsetof(struct config, member), .size = sizeof(((struct config *)NULL)->member)
 
-const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
+static const char *const tls_names[] = {"never", "try", "required"};
+
+static const struct config_section sections[] = {
     {"", "The front: where nginx reaches heddle, and how much is let in."},
     {"log", "One event is one line on standard error."},
     {"fetch", "The pool that fetches URLs, shared by all requests."},
     {"concurrent_requests", "`GET /concurrent_requests/`: many URLs at once for one request."},
     {"tasks", "Background tasks."},
+    {"mail", "The server that takes what tasks send by mail."},
 };
 
-const struct config_row config_rows[CONFIG_ROW_COUNT] = {
+static const struct config_row rows[] = {
     {
         .key = "listen",
         .type = CONFIG_LISTEN,
@@ -62,11 +67,12 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .key = "max_connections",
         .type = CONFIG_UINT,
         FIELD(max_connections),
-        .default_text = "8192",
+        .default_text = "16384",
         .min = 2,
         .max = 1000000,
         .help = "Connections from nginx, idle ones included. It should be above `max_in_flight` plus the "
-                "connections that nginx keeps. Above it an idle connection is closed for a new one.",
+                "connections that nginx keeps. Above it an idle connection is closed for a new one. At most "
+                "half of them are event streams.",
     },
     {
         .key = "shutdown_timeout",
@@ -247,7 +253,18 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .default_text = "4",
         .min = 1,
         .max = 256,
-        .help = "Threads that run tasks. A task that only waits needs none.",
+        .help = "Threads that run tasks of kinds that hold a thread while they work. A task that only "
+                "waits needs none.",
+    },
+    {
+        .key = "tasks.steppers",
+        .type = CONFIG_UINT,
+        FIELD(tasks.steppers),
+        .default_text = "2",
+        .min = 1,
+        .max = 64,
+        .help = "Threads that move on tasks of kinds that never hold one: those that wait for a time, a "
+                "fetch or a child process.",
     },
     {
         .key = "tasks.readers",
@@ -270,6 +287,17 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
             "the store and take no memory.",
     },
     {
+        .key = "tasks.max_running_bytes",
+        .type = CONFIG_SIZE,
+        FIELD(tasks.max_running_bytes),
+        .default_text = "256MiB",
+        .min = MIB,
+        .max = 64 * GIB,
+        .help =
+            "Memory that the payloads of running tasks take; above it no more are started. A kind may take "
+            "more while it works.",
+    },
+    {
         .key = "tasks.queue_capacity",
         .type = CONFIG_UINT,
         FIELD(tasks.queue_capacity),
@@ -277,14 +305,6 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
         .min = 1,
         .max = 1000000000,
         .help = "Tasks that are not finished yet; above it a new one is refused with 503 and Retry-After.",
-    },
-    {
-        .key = "tasks.keep_finished",
-        .type = CONFIG_UINT,
-        FIELD(tasks.keep_finished),
-        .default_text = "100000",
-        .max = 1000000000,
-        .help = "Finished tasks that can still be looked up; the oldest are forgotten first.",
     },
     {
         .key = "tasks.max_interruptions",
@@ -296,4 +316,296 @@ const struct config_row config_rows[CONFIG_ROW_COUNT] = {
             "How often the process may die while it runs a task; after one time more the task is set aside "
             "as `dead`.",
     },
+    {
+        .key = "tasks.max_listeners",
+        .type = CONFIG_UINT,
+        FIELD(tasks.max_listeners),
+        .default_text = "10000",
+        .min = 1,
+        .max = 1000000,
+        .help = "Clients that may wait for news of tasks at the same time: event listeners and requests "
+                "that wait for a task to end. Above it: 503.",
+    },
+    {
+        .key = "tasks.max_payload",
+        .type = CONFIG_SIZE,
+        FIELD(tasks.max_payload_bytes),
+        .default_text = "256KiB",
+        .min = KIB,
+        .max = 8 * MIB,
+        .help = "Largest payload of a task; above it the answer is 413.",
+    },
+    {
+        .key = "tasks.max_result",
+        .type = CONFIG_SIZE,
+        FIELD(tasks.max_result_bytes),
+        .default_text = "1MiB",
+        .min = KIB,
+        .max = 16 * MIB,
+        .help = "Largest result of a task; one that makes more fails.",
+    },
+    {
+        .key = "tasks.max_tags",
+        .type = CONFIG_UINT,
+        FIELD(tasks.max_tags),
+        .default_text = "16",
+        .max = 64,
+        .help = "Most tags of a task.",
+    },
+    {
+        .key = "tasks.max_batch",
+        .type = CONFIG_UINT,
+        FIELD(tasks.max_batch),
+        .default_text = "10000",
+        .min = 1,
+        .max = 100000,
+        .help = "Most tasks that one request may submit.",
+    },
+    {
+        .key = "tasks.max_batch_bytes",
+        .type = CONFIG_SIZE,
+        FIELD(tasks.max_batch_bytes),
+        .default_text = "8MiB",
+        .min = 64 * KIB,
+        .max = 256 * MIB,
+        .help = "Largest body of a request that submits many tasks; above it the answer is 413.",
+    },
+    {
+        .key = "tasks.max_attempts",
+        .type = CONFIG_UINT,
+        FIELD(tasks.max_attempts),
+        .default_text = "5",
+        .min = 1,
+        .max = 1000,
+        .help = "How often a task is tried before it is set aside as `dead`, when it does not say so "
+                "itself.",
+    },
+    {
+        .key = "tasks.timeout",
+        .type = CONFIG_DURATION,
+        FIELD(tasks.timeout_ms),
+        .default_text = "1h",
+        .min = 1,
+        .max = 7 * DAY_MS,
+        .help = "Longest time for one attempt, when the task does not say so itself.",
+    },
+    {
+        .key = "tasks.backoff_base",
+        .type = CONFIG_DURATION,
+        FIELD(tasks.backoff_base_ms),
+        .default_text = "1s",
+        .min = 1,
+        .max = 7 * DAY_MS,
+        .help = "The pause before the second attempt. Must not be more than `backoff_max`.",
+    },
+    {
+        .key = "tasks.backoff_factor",
+        .type = CONFIG_REAL,
+        FIELD(tasks.backoff_factor),
+        .default_text = "2.0",
+        .min = 1,
+        .max = 100,
+        .help = "Each further pause is this much longer than the one before.",
+    },
+    {
+        .key = "tasks.backoff_max",
+        .type = CONFIG_DURATION,
+        FIELD(tasks.backoff_max_ms),
+        .default_text = "1h",
+        .min = 1,
+        .max = 7 * DAY_MS,
+        .help = "No pause is longer.",
+    },
+    {
+        .key = "tasks.backoff_jitter",
+        .type = CONFIG_REAL,
+        FIELD(tasks.backoff_jitter),
+        .default_text = "0.2",
+        .max = 1,
+        .help = "How much of a pause is left to chance, so that tasks that failed together do not come "
+                "back together. 0: nothing; 1: all of it.",
+    },
+    {
+        .key = "tasks.keep_succeeded",
+        .type = CONFIG_UINT,
+        FIELD(tasks.keep_succeeded),
+        .default_text = "100000",
+        .max = 1000000000,
+        .help = "Tasks that succeeded and can still be looked up; the oldest are forgotten first.",
+    },
+    {
+        .key = "tasks.keep_dead",
+        .type = CONFIG_UINT,
+        FIELD(tasks.keep_dead),
+        .default_text = "100000",
+        .max = 1000000000,
+        .help = "The same for those that are `dead`.",
+    },
+    {
+        .key = "tasks.keep_cancelled",
+        .type = CONFIG_UINT,
+        FIELD(tasks.keep_cancelled),
+        .default_text = "100000",
+        .max = 1000000000,
+        .help = "The same for those that were cancelled.",
+    },
+    {
+        .key = "tasks.keep_for",
+        .type = CONFIG_DURATION,
+        FIELD(tasks.keep_for_ms),
+        .default_text = "0s",
+        .max = 3650 * DAY_MS,
+        .help = "Tasks that finished longer ago are forgotten, however few there are. 0s: age does not "
+                "count.",
+    },
+    {
+        .key = "tasks.keep_events",
+        .type = CONFIG_UINT,
+        FIELD(tasks.keep_events),
+        .default_text = "100000",
+        .max = 1000000000,
+        .help = "Events that a listener that comes back can still be told; the oldest are forgotten "
+                "first.",
+    },
+    {
+        .key = "tasks.idempotency_ttl",
+        .type = CONFIG_DURATION,
+        FIELD(tasks.idempotency_ttl_ms),
+        .default_text = "24h",
+        .min = SECOND_MS,
+        .max = 365 * DAY_MS,
+        .help = "How long an Idempotency-Key stands for the task that it was first sent with.",
+    },
+    {
+        .key = "tasks.allowed_hosts",
+        .type = CONFIG_TEXTS,
+        FIELD(tasks.allowed_hosts),
+        .default_text = "[]",
+        .max = 1000,
+        .check = config_check_allowed_host,
+        .help = "Where tasks that fetch, and callbacks, may go: `example.org`, `*.example.org` (all "
+                "names below it, not itself), `127.0.0.1`, `[::1]`, each with or without a port "
+                "(`example.org:8443`); without one, any port. Empty: nowhere.",
+    },
+    {
+        .key = "tasks.webhook_secret",
+        .type = CONFIG_TEXT,
+        .is_secret = true,
+        FIELD(tasks.webhook_secret),
+        .default_text = "",
+        .max = 512,
+        .check = config_check_webhook_secret,
+        .help = "Signs callbacks as Standard Webhooks has it: `whsec_` and base64 of 24 to 64 bytes, or "
+                "any text of at least 16. Write `${NAME}` and keep it in the environment. Empty: "
+                "callbacks are not signed.",
+    },
+    {
+        .key = "queues",
+        .type = CONFIG_MAP,
+        FIELD(tasks.queues),
+        .default_text = "{}",
+        .max = 64,
+        .map = &config_queues,
+        .help = "Queues by their names.",
+    },
+    {
+        .key = "commands",
+        .type = CONFIG_MAP,
+        FIELD(tasks.commands),
+        .default_text = "{}",
+        .max = 256,
+        .map = &config_commands,
+        .help = "Commands by their names.",
+    },
+    {
+        .key = "schedules",
+        .type = CONFIG_MAP,
+        FIELD(tasks.schedules),
+        .default_text = "{}",
+        .max = 256,
+        .map = &config_schedules,
+        .help = "Schedules by their names.",
+    },
+    {
+        .key = "mail.server",
+        .type = CONFIG_TEXT,
+        FIELD(mail.server),
+        .default_text = "",
+        .max = 300,
+        .check = config_check_mail_server,
+        .help = "`smtp://HOST:PORT`, or `smtps://HOST:PORT` for TLS from the first byte; without a "
+                "port: 25 and 465. Empty: no mail can be sent.",
+    },
+    {
+        .key = "mail.starttls",
+        .type = CONFIG_CHOICE,
+        FIELD(mail.starttls),
+        .default_text = "required",
+        .max = ARRAY_LEN(tls_names) - 1,
+        .names = tls_names,
+        .help = "Whether an `smtp://` server must offer TLS. `try` sends in the clear when it does not.",
+    },
+    {
+        .key = "mail.user",
+        .type = CONFIG_TEXT,
+        FIELD(mail.user),
+        .default_text = "",
+        .max = 256,
+        .help = "The name to log in with. Empty: no login.",
+    },
+    {
+        .key = "mail.password",
+        .type = CONFIG_TEXT,
+        .is_secret = true,
+        FIELD(mail.password),
+        .default_text = "",
+        .max = 1024,
+        .help = "Its password. Write `${NAME}` and keep it in the environment.",
+    },
+    {
+        .key = "mail.from",
+        .type = CONFIG_TEXT,
+        FIELD(mail.from),
+        .default_text = "",
+        .max = 254,
+        .check = config_check_sender,
+        .help = "The sender of messages that name none, one address such as `heddle@example.org`. "
+                "Empty: each must name one.",
+    },
+    {
+        .key = "mail.timeout",
+        .type = CONFIG_DURATION,
+        FIELD(mail.timeout_ms),
+        .default_text = "30s",
+        .min = 1,
+        .max = HOUR_MS,
+        .help = "Longest time for one message.",
+    },
+    {
+        .key = "mail.max_connections",
+        .type = CONFIG_UINT,
+        FIELD(mail.max_connections),
+        .default_text = "8",
+        .min = 1,
+        .max = 256,
+        .help = "Connections to the server at the same time.",
+    },
+    {
+        .key = "mail.max_message",
+        .type = CONFIG_SIZE,
+        FIELD(mail.max_message_bytes),
+        .default_text = "10MiB",
+        .min = KIB,
+        .max = 256 * MIB,
+        .help = "Largest message, as it is sent.",
+    },
+};
+
+const struct config_table config_settings = {
+    .rows = rows,
+    .row_count = ARRAY_LEN(rows),
+    .sections = sections,
+    .section_count = ARRAY_LEN(sections),
+    .checks = config_together,
+    .check_count = CONFIG_TOGETHER_COUNT,
 };

@@ -43,7 +43,7 @@ static int expand(const char *text, size_t size, struct buf *out, struct err *er
     else if (value)
         buf_append_str(out, value);
     else
-        return err_set(err, -EINVAL, "the environment variable %s is not set; set it or write ${%s:-default}",
+        return err_set(err, -ENOENT, "the environment variable %s is not set; set it or write ${%s:-default}",
                        name, name);
     return 0;
 }

@@ -41,27 +41,29 @@ static const char *word_in_section(const char *key, const char *section, size_t 
 }
 
 /* A key that exists with exactly this name, only in another section. */
-static const char *same_word_elsewhere(const char *name)
+static const char *same_word_elsewhere(const struct config_table *table, const char *name)
 {
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        const char *dot = strrchr(config_rows[i].key, '.');
-        if (strcmp(dot ? dot + 1 : config_rows[i].key, name) == 0)
-            return config_rows[i].key;
+    for (size_t i = 0; i < table->row_count; i++) {
+        const char *key = table->rows[i].key;
+        const char *dot = strrchr(key, '.');
+        if (strcmp(dot ? dot + 1 : key, name) == 0)
+            return key;
     }
     return NULL;
 }
 
-bool config_suggest(const char *section, const char *name, char ret_key[CONFIG_KEY_MAX_BYTES])
+bool config_suggest(const struct config_table *table, const char *section, const char *name,
+                    char ret_key[CONFIG_KEY_MAX_BYTES])
 {
     size_t size = strlen(name);
     size_t nearest = 2 + size / 4; /* as many typing errors and one more */
-    const char *elsewhere = same_word_elsewhere(name);
+    const char *elsewhere = same_word_elsewhere(table, name);
 
     ret_key[0] = '\0';
     assert(size <= CONFIG_NAME_MAX_BYTES);
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+    for (size_t i = 0; i < table->row_count; i++) {
         size_t word_size;
-        const char *word = word_in_section(config_rows[i].key, section, &word_size);
+        const char *word = word_in_section(table->rows[i].key, section, &word_size);
         if (!word)
             continue;
         size_t d = distance(name, size, word, word_size);

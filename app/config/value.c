@@ -1,13 +1,11 @@
 #include "config/config_int.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 typedef int (*set_fn)(const struct config_row *row, const char *text, void *field, struct err *err);
 
@@ -51,6 +49,61 @@ static int set_number(const struct config_row *row, const char *text, void *fiel
     return 0;
 }
 
+static int set_real(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    return parse_decimal(text, row->min, row->max, field, err);
+}
+
+static int refuse_rate(const struct config_row *row, const char *text, struct err *err)
+{
+    char quoted[PARSE_QUOTED_SIZE];
+
+    return err_set(err, -EINVAL,
+                   "%s is not a rate; write 0 for none, or a rate such as 10/s, 30/m or 1000/h (%" PRIu64
+                   " to %" PRIu64 " before the slash)",
+                   parse_quote(text, strlen(text), quoted), row->min, row->max);
+}
+
+static int set_rate(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    static const struct {
+        const char *suffix;
+        double seconds;
+    } units[] = {{"/s", 1}, {"/m", 60}, {"/h", 3600}};
+    char digits[PARSE_TEXT_SIZE];
+    size_t size = strcspn(text, "/");
+    uint64_t count;
+    double rate = 0;
+
+    if (strcmp(text, "0") != 0) {
+        size_t unit = 0;
+        while (unit < ARRAY_LEN(units) && strcmp(units[unit].suffix, text + size) != 0)
+            unit++;
+        if (unit == ARRAY_LEN(units) || size >= sizeof(digits))
+            return refuse_rate(row, text, err);
+        memcpy(digits, text, size);
+        digits[size] = '\0';
+        if (parse_number(PARSE_UINT, digits, row->min, row->max, &count, NULL) < 0)
+            return refuse_rate(row, text, err);
+        rate = (double)count / units[unit].seconds;
+    }
+    *(double *)field = rate;
+    return 0;
+}
+
+static int set_bool(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    bool is_true = strcmp(text, "true") == 0;
+    char quoted[PARSE_QUOTED_SIZE];
+
+    (void)row;
+    if (!is_true && strcmp(text, "false") != 0)
+        return err_set(err, -EINVAL, "%s is neither true nor false; write true or false",
+                       parse_quote(text, strlen(text), quoted));
+    *(bool *)field = is_true;
+    return 0;
+}
+
 /* Choices and texts */
 
 static void describe_choices(const struct config_row *row, struct buf *out)
@@ -74,6 +127,17 @@ static int set_choice(const struct config_row *row, const char *text, void *fiel
                    (int)choices.size, choices.data);
 }
 
+static int replace_text(const char *text, void *field, struct err *err)
+{
+    char *copy = strdup(text);
+
+    if (!copy)
+        return out_of_memory(err);
+    free(*(char **)field);
+    *(char **)field = copy;
+    return 0;
+}
+
 static int set_text(const struct config_row *row, const char *text, void *field, struct err *err)
 {
     size_t size = strlen(text);
@@ -81,12 +145,13 @@ static int set_text(const struct config_row *row, const char *text, void *field,
     if (size < row->min || size > row->max)
         return err_set(err, -ERANGE, "has %zu bytes; write a text of %" PRIu64 " to %" PRIu64 " bytes", size,
                        row->min, row->max);
-    char *copy = strdup(text);
-    if (!copy)
-        return out_of_memory(err);
+    int r = row->check ? row->check(text, err) : 0;
+    return r < 0 ? r : replace_text(text, field, err);
+}
+
+static void clear_text(void *field)
+{
     free(*(char **)field);
-    *(char **)field = copy;
-    return 0;
 }
 
 static int set_store(const struct config_row *row, const char *text, void *field, struct err *err)
@@ -100,69 +165,22 @@ static int set_store(const struct config_row *row, const char *text, void *field
     return set_text(row, text, field, err);
 }
 
+static int set_json(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    size_t size = strlen(text);
+
+    if (size > row->max)
+        return err_set(err, -ERANGE, "has %zu bytes; at most %" PRIu64 " are allowed", size, row->max);
+    int r = config_check_json_object(text, err);
+    return r < 0 ? r : replace_text(text, field, err);
+}
+
 /* Addresses */
 
-static int refuse_address(const char *text, const char *wrong, struct err *err)
+static void clear_address(void *field)
 {
-    char quoted[PARSE_QUOTED_SIZE];
+    struct listen_address *address = field;
 
-    return err_set(err, -EINVAL, "%s %s; write unix:PATH or tcp:ADDRESS:PORT, such as tcp:127.0.0.1:9000",
-                   parse_quote(text, strlen(text), quoted), wrong);
-}
-
-static int parse_unix(const char *text, const char *path, struct listen_address *address, struct err *err)
-{
-    const size_t path_max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
-    size_t size = strlen(path);
-
-    if (size == 0)
-        return refuse_address(text, "has no path", err);
-    if (size > path_max)
-        return err_set(err, -ERANGE, "the path has %zu bytes; a unix socket's path has at most %zu", size,
-                       path_max);
-    *address = (struct listen_address){.kind = LISTEN_UNIX, .path = strdup(path)};
-    return address->path ? 0 : out_of_memory(err);
-}
-
-/* The address in numbers: without the brackets of IPv6, localhost as what it always means.  False when it is
- * not numeric. */
-static bool numeric_host(const char *text, size_t size, char ret_host[INET6_ADDRSTRLEN])
-{
-    unsigned char binary[sizeof(struct in6_addr)];
-    bool brackets = size >= 2 && text[0] == '[' && text[size - 1] == ']';
-
-    if (brackets) {
-        text++;
-        size -= 2;
-    }
-    if (size >= INET6_ADDRSTRLEN)
-        return false;
-    memcpy(ret_host, text, size);
-    ret_host[size] = '\0';
-    if (!brackets && strcmp(ret_host, "localhost") == 0)
-        memcpy(ret_host, "127.0.0.1", sizeof("127.0.0.1"));
-    return inet_pton(brackets ? AF_INET6 : AF_INET, ret_host, binary) == 1;
-}
-
-static int parse_tcp(const char *text, const char *rest, struct listen_address *address, struct err *err)
-{
-    char host[INET6_ADDRSTRLEN];
-    uint64_t port;
-    const char *colon = strrchr(rest, ':');
-
-    if (!colon)
-        return refuse_address(text, "has no port", err);
-    if (parse_number(PARSE_UINT, colon + 1, 1, UINT16_MAX, &port, NULL) < 0)
-        return refuse_address(text, "has a port that is not a number from 1 to 65535", err);
-    if (!numeric_host(rest, (size_t)(colon - rest), host))
-        return refuse_address(text, "has an address that is not numeric (IPv6 in brackets) or localhost",
-                              err);
-    *address = (struct listen_address){.kind = LISTEN_TCP, .host = strdup(host), .port = (unsigned)port};
-    return address->host ? 0 : out_of_memory(err);
-}
-
-static void clear_address(struct listen_address *address)
-{
     free(address->path);
     free(address->host);
 }
@@ -170,15 +188,9 @@ static void clear_address(struct listen_address *address)
 static int set_address(const struct config_row *row, const char *text, void *field, struct err *err)
 {
     struct listen_address address = {0};
-    int r;
+    int r = config_parse_listen(text, &address, err);
 
     (void)row;
-    if (strncmp(text, "unix:", 5) == 0)
-        r = parse_unix(text, text + 5, &address, err);
-    else if (strncmp(text, "tcp:", 4) == 0)
-        r = parse_tcp(text, text + 4, &address, err);
-    else
-        r = refuse_address(text, "is not an address", err);
     if (r < 0)
         return r;
     clear_address(field);
@@ -188,13 +200,12 @@ static int set_address(const struct config_row *row, const char *text, void *fie
 
 /* Lists */
 
-static int add_url(const struct config_row *row, const char *text, void *field, struct err *err)
+static int add_item(const struct config_row *row, const char *text, config_text_fn check,
+                    struct config_list *list, struct err *err)
 {
-    struct config_list *list = field;
-
     if (list->count >= row->max)
-        return err_set(err, -ERANGE, "has more than %" PRIu64 " URLs", row->max);
-    int r = config_check_url(text, err);
+        return err_set(err, -ERANGE, "has more than %" PRIu64 " items", row->max);
+    int r = check ? check(text, err) : 0;
     if (r < 0)
         return r;
     if (!list->items) /* room for all there may be: a few KiB */
@@ -205,8 +216,26 @@ static int add_url(const struct config_row *row, const char *text, void *field, 
     return 0;
 }
 
-static void clear_list(struct config_list *list)
+static int add_url(const struct config_row *row, const char *text, void *field, struct err *err)
 {
+    return add_item(row, text, config_check_url, field, err);
+}
+
+static int add_text(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    struct config_list *list = field;
+    config_text_fn check = list->count == 0 && row->check_first ? row->check_first : row->check;
+
+    if (strlen(text) > CONFIG_ITEM_MAX_BYTES)
+        return err_set(err, -ERANGE, "an item has %zu bytes; at most %d are allowed", strlen(text),
+                       CONFIG_ITEM_MAX_BYTES);
+    return add_item(row, text, check, list, err);
+}
+
+static void clear_list(void *field)
+{
+    struct config_list *list = field;
+
     for (size_t i = 0; i < list->count; i++)
         free(list->items[i]);
     free(list->items);
@@ -215,14 +244,25 @@ static void clear_list(struct config_list *list)
 /* All types */
 
 static const struct type {
-    set_fn set;
     const char *name; /* NULL: it is a number, and parse.h knows */
+    set_fn set;
+    void (*clear)(void *field); /* frees what the field holds; NULL: nothing */
 } types[CONFIG_TYPE_COUNT] = {
-    [CONFIG_UINT] = {set_number, NULL},          [CONFIG_DURATION] = {set_number, NULL},
-    [CONFIG_SIZE] = {set_number, NULL},          [CONFIG_MODE] = {set_number, NULL},
-    [CONFIG_CHOICE] = {set_choice, "a choice"},  [CONFIG_TEXT] = {set_text, "a text"},
-    [CONFIG_STORE] = {set_store, "a store"},     [CONFIG_LISTEN] = {set_address, "an address"},
-    [CONFIG_URLS] = {add_url, "a list of URLs"},
+    [CONFIG_UINT] = {NULL, set_number, NULL},
+    [CONFIG_DURATION] = {NULL, set_number, NULL},
+    [CONFIG_SIZE] = {NULL, set_number, NULL},
+    [CONFIG_MODE] = {NULL, set_number, NULL},
+    [CONFIG_REAL] = {"a number", set_real, NULL},
+    [CONFIG_RATE] = {"a rate", set_rate, NULL},
+    [CONFIG_BOOL] = {"a boolean", set_bool, NULL},
+    [CONFIG_CHOICE] = {"a choice", set_choice, NULL},
+    [CONFIG_TEXT] = {"a text", set_text, clear_text},
+    [CONFIG_JSON] = {"a JSON object in quotes", set_json, clear_text},
+    [CONFIG_STORE] = {"a store", set_store, clear_text},
+    [CONFIG_LISTEN] = {"an address", set_address, clear_address},
+    [CONFIG_URLS] = {"a list of URLs", add_url, clear_list},
+    [CONFIG_TEXTS] = {"a list of texts", add_text, clear_list},
+    [CONFIG_MAP] = {"a map", NULL, NULL}, /* map.c */
 };
 
 const char *config_row_type_name(const struct config_row *row)
@@ -230,6 +270,11 @@ const char *config_row_type_name(const struct config_row *row)
     const char *name = types[row->type].name;
 
     return name ? name : parse_noun(number_kind(row));
+}
+
+bool config_row_is_list(const struct config_row *row)
+{
+    return row->type == CONFIG_URLS || row->type == CONFIG_TEXTS;
 }
 
 void config_row_describe_range(const struct config_row *row, struct buf *out)
@@ -241,14 +286,29 @@ void config_row_describe_range(const struct config_row *row, struct buf *out)
     case CONFIG_CHOICE:
         describe_choices(row, out);
         return;
+    case CONFIG_BOOL:
+        buf_append_str(out, "true or false");
+        return;
+    case CONFIG_JSON:
     case CONFIG_LISTEN:
     case CONFIG_STORE:
         return;
     case CONFIG_TEXT:
         buf_printf(out, "%" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);
         return;
+    case CONFIG_REAL:
+        buf_printf(out, "%" PRIu64 " to %" PRIu64, row->min, row->max);
+        return;
+    case CONFIG_RATE:
+        buf_printf(out, "0, or %" PRIu64 " to %" PRIu64 " per `s`, `m` or `h`", row->min, row->max);
+        return;
     case CONFIG_URLS:
-        buf_printf(out, "at most %" PRIu64, row->max);
+    case CONFIG_TEXTS:
+    case CONFIG_MAP:
+        if (row->min > 0)
+            buf_printf(out, "%" PRIu64 " to %" PRIu64, row->min, row->max);
+        else
+            buf_printf(out, "at most %" PRIu64, row->max);
         return;
     default:
         parse_format(number_kind(row), row->min, low);
@@ -257,32 +317,31 @@ void config_row_describe_range(const struct config_row *row, struct buf *out)
     }
 }
 
-static void *field_of(const struct config_row *row, struct config *config)
+static void *field_of(const struct config_row *row, void *object)
 {
-    return (char *)config + row->offset;
+    return (char *)object + row->offset;
 }
 
-int config_value_set(const struct config_row *row, const char *text, struct config *config, struct err *err)
+int config_value_set(const struct config_row *row, const char *text, void *object, struct err *err)
 {
-    return types[row->type].set(row, text, field_of(row, config), err);
+    return types[row->type].set(row, text, field_of(row, object), err);
 }
 
-int config_value_set_default(const struct config_row *row, struct config *config, struct err *err)
+int config_value_check_count(const struct config_row *row, const void *object, struct err *err)
 {
-    if (row->type == CONFIG_URLS)
+    size_t count = ((const struct config_list *)((const char *)object + row->offset))->count;
+
+    if (count >= row->min)
         return 0;
-    return config_value_set(row, row->default_text, config, err);
+    return err_set(err, -ERANGE, "has %zu items; write a list of %" PRIu64 " to %" PRIu64, count, row->min,
+                   row->max);
 }
 
-void config_value_clear(const struct config_row *row, struct config *config)
+void config_value_clear(const struct config_row *row, void *object)
 {
-    void *field = field_of(row, config);
+    void *field = field_of(row, object);
 
-    if (row->type == CONFIG_TEXT || row->type == CONFIG_STORE)
-        free(*(char **)field);
-    else if (row->type == CONFIG_LISTEN)
-        clear_address(field);
-    else if (row->type == CONFIG_URLS)
-        clear_list(field);
+    if (types[row->type].clear)
+        types[row->type].clear(field);
     memset(field, 0, row->size);
 }

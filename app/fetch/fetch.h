@@ -5,9 +5,11 @@
  * it early.
  * Threads: fetch_submit and fetch_cancel from any thread; `done` runs on a fetch worker and must not block.
  * Ownership: a fetch belongs to the pool from fetch_submit until `done` is called with it; then to the
- * caller again, who calls fetch_done.  A target must outlive its fetches.
+ * caller again, who calls fetch_done.  Its target and its call are lent until then, and freed by who frees
+ * the fetch: a fetch must live until `done` anyway, so who makes a target for one fetch keeps both in one
+ * object.
  * Invariants: `done` is called exactly once for each submitted fetch; a result has a body only when reason
- * is FETCH_OK. */
+ * is FETCH_OK, or FETCH_HTTP_STATUS for a call. */
 #pragma once
 
 #include <sys/queue.h>
@@ -40,13 +42,41 @@ extern const char *const fetch_reason_names[FETCH_REASON_COUNT];
 
 typedef void (*fetch_done_fn)(struct fetch *fetch);
 
+/* Whether a redirect may be followed to `target`; false with a reason.  On a fetch worker, must not block. */
+typedef bool (*fetch_may_visit_fn)(const struct fetch *fetch, const struct fetch_target *target,
+                                   struct err *err);
+
 #define FETCH_ERROR_SIZE   160
 #define FETCH_CHARSET_SIZE 48
+
+/* Longer ones are refused. */
+#define FETCH_HEADER_MAX_BYTES 8192
+
+/* What is longer is cut. */
+#define FETCH_CONTENT_TYPE_MAX_BYTES 255
+
+/* A request that is more than a GET.
+ *
+ * Redirects are followed for GET and HEAD, as for any fetch; to another origin only Accept, Accept-Language
+ * and User-Agent go along, for every other header may hold a secret.  For all other methods a redirect is
+ * the answer: FETCH_OK with a status of 3xx.
+ * A call can reach the upstream twice: libcurl sends it again when a connection that was kept is closed by
+ * the upstream before the first byte of the answer. */
+struct fetch_call {
+    const char *method;         /* a token, in upper case: GET, HEAD, POST, PUT, ... */
+    const char *const *headers; /* "Name: value", each as fetch_header_check allows; NULL behind the last, or
+                                 * NULL when there are none */
+    const void *body;           /* sent as it is; none for GET and HEAD */
+    size_t body_size;
+};
 
 struct fetch {
     /* set by the caller: */
     const struct fetch_target *target;
-    size_t keep_max_bytes; /* of the body; what is longer is counted and dropped */
+    const struct fetch_call *call; /* NULL: a plain GET */
+    uint64_t timeout_ms;           /* for all of it; 0: the pool's */
+    fetch_may_visit_fn may_visit;  /* a redirect that it forbids ends as FETCH_PROTOCOL; NULL: all may */
+    size_t keep_max_bytes;         /* of the body; what is longer is counted and dropped */
     fetch_done_fn done;
     void *arg;
 
@@ -57,7 +87,9 @@ struct fetch {
     struct buf body;     /* the first keep_max_bytes, decoded from gzip, not from its charset */
     bool body_is_whole;  /* nothing was dropped */
     char charset[FETCH_CHARSET_SIZE]; /* of the Content-Type; "" when it names none */
-    char error[FETCH_ERROR_SIZE];     /* for people; "" when reason is FETCH_OK */
+    char *content_type;               /* for a call; NULL when there is none */
+    uint64_t retry_after_s;       /* for a call; from Retry-After, be it seconds or a date; 0: none, or now */
+    char error[FETCH_ERROR_SIZE]; /* for people; "" when reason is FETCH_OK */
 
     /* the pool's: */
     struct fetch_worker *worker;
@@ -67,8 +99,15 @@ struct fetch {
     unsigned redirects;
     uint64_t start_ns;
     uint64_t received_bytes;
-    TAILQ_ENTRY(fetch) live_link; /* from the inbox to the end, oldest first */
-    TAILQ_ENTRY(fetch) link;      /* in the worker's inbox, then in an origin's waiting list */
+    union {                           /* from the inbox to the end, by when it times out: */
+        TAILQ_ENTRY(fetch) live_link; /* those without a time-out of their own, oldest first */
+        struct {
+            struct fetch *child;
+            struct fetch *next;
+            struct fetch *before; /* whose child or next this is */
+        } own;
+    };
+    TAILQ_ENTRY(fetch) link; /* in the worker's inbox, then in an origin's waiting list */
     /* guarded by the worker's lock: */
     bool is_taken;  /* out of the inbox */
     bool is_closed; /* has ended: a cancel is too late */
@@ -80,6 +119,21 @@ struct fetch {
 must_check int fetch_target_create(const char *url, struct fetch_target **ret_target, struct err *err);
 void fetch_target_free(struct fetch_target *target);
 const char *fetch_target_url(const struct fetch_target *target);
+
+/* Where a target leads, as libcurl will take it: escapes are decoded, addresses in odd forms (0x7f.1) are
+ * written plainly. */
+struct fetch_place {
+    const char *host; /* a name, an IPv4 address, or an IPv6 address in brackets; lent by the target */
+    unsigned port;    /* given, or the default of the scheme */
+    bool is_tls;
+    bool has_user; /* there is a user name or a password in the URL */
+};
+struct fetch_place fetch_target_place(const struct fetch_target *target);
+
+/* 0 when a call may have this header; -EINVAL or -ERANGE with a text for the client when not: bad names, line
+ * breaks and other control characters, and the headers that libcurl makes (Host, Content-Length, Connection,
+ * Accept-Encoding, ...).  Any thread. */
+must_check int fetch_header_check(const char *name, const char *value, struct err *err);
 
 /* `config` is lent for the pool's life.  curl_global_init must have been called. */
 must_check int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool, struct err *err);

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/parse.h"
 #include "base/thread.h"
 #include "fetch/fetch.h"
 #include "fetch/resolver.h"
@@ -66,6 +67,7 @@ struct transfer {
     CURL *easy;
     struct fetch *fetch;
     struct shard *shard;
+    struct curl_slist *headers; /* of its call */
     struct curl_slist *resolve; /* given with this transfer */
     unsigned resolve_generation;
     bool is_connecting;  /* in the worker's list of those */
@@ -131,9 +133,9 @@ struct fetch_worker {
     unsigned idle_count;
     unsigned idle_min; /* since the last trim */
     uint64_t trim_at_ns;
-    struct fetch_list
-        live; /* all that were taken and have not ended, oldest first: the next to time out leads */
+    struct fetch_list live; /* taken and not ended, oldest first: the next to time out leads */
     TAILQ_HEAD(connecting_list, transfer) connecting; /* likewise */
+    struct fetch *live_own; /* like `live`, those with time-outs of their own; see deadline.c */
 };
 
 struct fetch_pool {
@@ -152,6 +154,7 @@ struct fetch_target {
     unsigned port;
     bool needs_lookup;
     bool is_tls;
+    bool has_user;
 };
 
 /* target.c */
@@ -180,6 +183,14 @@ void route_resolved(struct resolver_query *query);
 void route_stop_waiting(struct fetch *fetch);
 void route_trim_origins(struct fetch_worker *worker);
 void route_free_origins(struct fetch_worker *worker);
+
+/* deadline.c: called by the worker; the fetches that were taken and have not ended */
+void deadline_add(struct fetch *fetch);
+void deadline_remove(struct fetch *fetch);
+/* The next to time out, NULL when there is none. */
+struct fetch *deadline_first(const struct fetch_worker *worker);
+uint64_t deadline_first_ns(const struct fetch_worker *worker);
+uint64_t deadline_timeout_ms(const struct fetch *fetch);
 
 /* shard.c: called by the worker */
 struct shard *shard_choose(struct origin *origin);
@@ -214,6 +225,14 @@ void transfer_free_idle(struct fetch_worker *worker);
 /* Ends a fetch: counts it, closes it to cancels, calls `done`. */
 void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* call.c: called by the worker */
+
+/* Sets the handle up for fetch->call; false when out of memory.  call_unset follows, either way. */
+must_check bool call_set(struct transfer *transfer);
+void call_unset(struct transfer *transfer);
+void call_read_answer(struct transfer *transfer);
+must_check bool call_follows_redirects(const struct fetch_call *call);
 
 /* outcome.c */
 enum fetch_reason outcome_reason(CURLcode code);

@@ -99,6 +99,8 @@ void fetch_cancel(struct fetch *fetch)
 void fetch_done(struct fetch *fetch)
 {
     buf_done(&fetch->body);
+    free(fetch->content_type);
+    fetch->content_type = NULL;
 }
 
 void fetch_pool_stop(struct fetch_pool *pool)

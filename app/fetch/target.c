@@ -34,6 +34,15 @@ static int fill_origin(struct fetch_target *target, const char *scheme, const ch
     return target->origin_key && target->host ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
+static bool has_part(CURLU *parts, CURLUPart part)
+{
+    char *text = NULL;
+    CURLUcode code = curl_url_get(parts, part, &text, 0);
+
+    curl_free(text);
+    return code != CURLUE_NO_USER && code != CURLUE_NO_PASSWORD;
+}
+
 static int split_url(struct fetch_target *target, unsigned flags, struct err *err)
 {
     char *scheme = NULL;
@@ -57,6 +66,7 @@ static int split_url(struct fetch_target *target, unsigned flags, struct err *er
         rc = err_set(err, code == CURLUE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL, "%s", curl_url_strerror(code));
     else
         rc = fill_origin(target, scheme, host, port, err);
+    target->has_user = has_part(target->parts, CURLUPART_USER) || has_part(target->parts, CURLUPART_PASSWORD);
 end:
     curl_free(scheme);
     curl_free(host);
@@ -104,6 +114,11 @@ void fetch_target_free(struct fetch_target *target)
     free(target->origin_key);
     free(target->host);
     free(target);
+}
+
+struct fetch_place fetch_target_place(const struct fetch_target *target)
+{
+    return (struct fetch_place){target->host, target->port, target->is_tls, target->has_user};
 }
 
 const char *fetch_target_url(const struct fetch_target *target)

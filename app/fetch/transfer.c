@@ -4,8 +4,8 @@
  * to what the last period needed, so a burst does not hold its memory for ever. Redirects are followed here
  * and not by libcurl: each hop goes through the resolver and the choice of a shard like a first request, and
  * its scheme is looked at.
- * Time-outs are kept here as well: two timers for each transfer in libcurl's tree cost more than the two
- * lists, which are queues by deadline because all fetches have the same time-outs. */
+ * Time-outs are kept here and in deadline.c: two timers for each transfer in libcurl's tree cost more than
+ * the two lists, which are queues by deadline because nearly all fetches have the same time-outs. */
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -288,7 +288,7 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
     curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
     set_scheme(transfer, target->is_tls);
     set_last_use(transfer);
-    if (!set_address(transfer, fetch->origin) ||
+    if ((fetch->call && !call_set(transfer)) || !set_address(transfer, fetch->origin) ||
         curl_multi_add_handle(shard->multi, transfer->easy) != CURLM_OK)
         transfer_cancel(transfer, FETCH_CONNECT, "out of memory");
 }
@@ -304,6 +304,8 @@ static struct fetch *detach(struct transfer *transfer)
     end_connecting(transfer);
     shard_leave(transfer->shard, fetch->origin);
     fetch->transfer = NULL;
+    if (fetch->call)
+        call_unset(transfer);
     if (transfer->resolve) {
         curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, NULL);
         curl_slist_free_all(transfer->resolve);
@@ -351,7 +353,9 @@ static const char *redirect_url(const struct transfer *transfer)
 {
     const char *url = NULL;
 
-    if (!is_redirect(transfer->fetch->status) || transfer->worker->pool->config->fetch.max_redirects == 0)
+    const struct fetch_call *call = transfer->fetch->call;
+    if (!is_redirect(transfer->fetch->status) || transfer->worker->pool->config->fetch.max_redirects == 0 ||
+        (call && !call_follows_redirects(call)))
         return NULL;
     curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &url);
     return url;
@@ -360,7 +364,7 @@ static const char *redirect_url(const struct transfer *transfer)
 static void follow(struct fetch *fetch, const char *url)
 {
     struct fetch_target *target;
-    struct err err;
+    struct err err = {0};
 
     if (++fetch->redirects > fetch->worker->pool->config->fetch.max_redirects) {
         fetch_end(fetch, FETCH_PROTOCOL, "more than %u redirects", fetch->redirects - 1);
@@ -372,10 +376,16 @@ static void follow(struct fetch *fetch, const char *url)
                   err.text);
         return;
     }
+    if (fetch->may_visit && !fetch->may_visit(fetch, target, &err)) {
+        fetch_target_free(target);
+        fetch_end(fetch, FETCH_PROTOCOL, "redirect not followed: %s", err.text);
+        return;
+    }
     fetch_target_free(fetch->hop);
     fetch->hop = target;
     fetch->status = 0;
-    buf_done(&fetch->body);
+    fetch->retry_after_s = 0;
+    fetch_done(fetch);
     route_fetch(fetch);
 }
 
@@ -409,6 +419,8 @@ void transfer_finish(struct transfer *transfer, CURLcode libcurl_code)
     note_address_given(transfer);
     read_status(transfer);
     read_charset(transfer);
+    if (transfer->fetch->call)
+        call_read_answer(transfer);
     const char *url = code == CURLE_OK ? redirect_url(transfer) : NULL;
     struct fetch *fetch = detach(transfer); /* its texts stay until it is used again */
     if (url)
@@ -440,12 +452,12 @@ void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format
     fetch->reason = reason;
     fetch->elapsed_ns = clock_now_ns() - fetch->start_ns;
     fetch->body_is_whole = fetch->body.size == fetch->received_bytes;
-    if (reason != FETCH_OK)
+    if (reason != FETCH_OK && !(reason == FETCH_HTTP_STATUS && fetch->call))
         buf_done(&fetch->body);
     fetch_target_free(fetch->hop);
     fetch->hop = NULL;
     fetch_count_end(fetch);
-    TAILQ_REMOVE(&worker->live, fetch, live_link);
+    deadline_remove(fetch);
     close_to_cancels(fetch);
     fetch->done(fetch);
     atomic_fetch_add(&worker->ended_count, 1);

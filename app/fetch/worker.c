@@ -98,8 +98,8 @@ static void take_new(struct fetch_worker *worker)
     mutex_unlock(&worker->lock);
     while ((fetch = TAILQ_FIRST(&list))) {
         TAILQ_REMOVE(&list, fetch, link);
-        TAILQ_INSERT_TAIL(&worker->live, fetch, live_link);
         fetch_count_start();
+        deadline_add(fetch);
         route_fetch(fetch);
     }
 }
@@ -182,22 +182,14 @@ static bool is_stopping(struct fetch_worker *worker)
 
 /* ---- the loop ---- */
 
-/* When the oldest fetch times out.  All have the same time-out, so it is the first. */
-static uint64_t next_deadline_ns(const struct fetch_worker *worker)
-{
-    const struct fetch *oldest = TAILQ_FIRST(&worker->live);
-
-    return oldest ? clock_deadline_ns(oldest->start_ns, worker->pool->config->fetch.timeout_ms) : CLOCK_NEVER;
-}
-
 static void expire_oldest(struct fetch_worker *worker)
 {
     char error[FETCH_ERROR_SIZE];
 
-    while (worker->now_ns >= next_deadline_ns(worker)) {
-        struct fetch *fetch = TAILQ_FIRST(&worker->live);
+    while (worker->now_ns >= deadline_first_ns(worker)) {
+        struct fetch *fetch = deadline_first(worker);
         snprintf(error, sizeof(error), "timed out after %llu ms%s",
-                 (unsigned long long)worker->pool->config->fetch.timeout_ms,
+                 (unsigned long long)deadline_timeout_ms(fetch),
                  fetch->transfer ? "" : ", waiting for the address of the host");
         end_early(fetch, FETCH_TIMEOUT, error);
     }
@@ -205,7 +197,7 @@ static void expire_oldest(struct fetch_worker *worker)
 
 static int wait_ms(const struct fetch_worker *worker)
 {
-    uint64_t next_ns = MIN(worker->timers_at_ns, next_deadline_ns(worker));
+    uint64_t next_ns = MIN(worker->timers_at_ns, deadline_first_ns(worker));
 
     next_ns = MIN(next_ns, transfer_next_connect_deadline_ns(worker));
     if (worker->idle_count > 0 || worker->origins || worker->shard_count > 0)
@@ -255,7 +247,7 @@ static void cancel_all(struct fetch_worker *worker)
     struct fetch *fetch;
 
     take_inbox(worker);
-    while ((fetch = TAILQ_FIRST(&worker->live)))
+    while ((fetch = deadline_first(worker)))
         end_early(fetch, FETCH_CANCELLED, "stopping");
 }
 

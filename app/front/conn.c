@@ -25,7 +25,8 @@
 
 static bool is_unowned_locked(const struct conn *conn)
 {
-    return conn->state == CONN_IDLE || conn->state == CONN_WRITING || conn->state == CONN_LINGERING;
+    return conn->state == CONN_IDLE || conn->state == CONN_WRITING || conn->state == CONN_LINGERING ||
+           conn->state == CONN_STREAMING;
 }
 
 /* A peer on a unix socket has gone when it has closed; on TCP its FIN is all that can be seen. */
@@ -48,6 +49,7 @@ enum event_action {
     EVENT_READ,
     EVENT_WRITE,
     EVENT_LINGER,
+    EVENT_STREAM,
     EVENT_HANGUP,
 };
 
@@ -63,9 +65,10 @@ static enum event_action claim_event(struct conn *conn, uint32_t generation, uin
     if (events & EPOLLRDHUP)
         conn->peer_ended = true;
     if (is_unowned_locked(conn)) {
-        enum event_action action = conn->state == CONN_IDLE      ? EVENT_READ
-                                   : conn->state == CONN_WRITING ? EVENT_WRITE
-                                                                 : EVENT_LINGER;
+        enum event_action action = conn->state == CONN_IDLE        ? EVENT_READ
+                                   : conn->state == CONN_WRITING   ? EVENT_WRITE
+                                   : conn->state == CONN_STREAMING ? EVENT_STREAM
+                                                                   : EVENT_LINGER;
         conn->state = CONN_READING;
         return action;
     }
@@ -75,9 +78,8 @@ static enum event_action claim_event(struct conn *conn, uint32_t generation, uin
     return EVENT_NOTHING;
 }
 
-/* Gives the connection up; false when an event has come meanwhile and the caller is still the owner.  The end
- * of what the peer sends may lie behind bytes that were read: no other event will tell of it. */
-static bool try_give_up(struct conn *conn, enum conn_state state)
+/* The end of what the peer sends may lie behind bytes that were read: no other event will tell of it. */
+bool conn_try_give_up(struct conn *conn, enum conn_state state)
 {
     LOCK(&conn->lock);
     if (conn->pending || (conn->peer_ended && state == CONN_IDLE)) {
@@ -88,8 +90,8 @@ static bool try_give_up(struct conn *conn, enum conn_state state)
     return true;
 }
 
-/* The owner closes it then.  The sweeper, too, only makes somebody the owner and have a look. */
-static bool is_overdue(const struct conn *conn)
+/* The sweeper, too, only makes somebody the owner and have a look. */
+bool conn_is_overdue(const struct conn *conn)
 {
     return conn->deadline_ns != 0 && clock_now_ns() >= conn->deadline_ns;
 }
@@ -102,7 +104,7 @@ static void tell_hangup(const struct request_wait *wait)
 
 /* ---- beginning ---- */
 
-static int watch(struct conn *conn, int operation, uint32_t events)
+int conn_watch(struct conn *conn, int operation, uint32_t events)
 {
     struct epoll_event event = {
         .events = events | EPOLLRDHUP | EPOLLET,
@@ -136,9 +138,9 @@ void conn_open(struct conn *conn, int fd)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER_BYTES}, sizeof(int));
     front_count_accepted();
     deadline_set(conn);
-    if (watch(conn, EPOLL_CTL_ADD, EPOLLIN) != 0)
+    if (conn_watch(conn, EPOLL_CTL_ADD, EPOLLIN) != 0)
         conn_close(conn, CLOSE_ERROR);
-    else if (!try_give_up(conn, CONN_IDLE))
+    else if (!conn_try_give_up(conn, CONN_IDLE))
         front_make_ready(conn, read_ready, conn);
 }
 
@@ -150,12 +152,14 @@ void conn_close(struct conn *conn, enum close_reason reason)
 
     front_count_closed(reason); /* before the peer can see it */
     deadline_clear(conn);
+    stream_detach(conn);
+    buf_done(&conn->in);
+    body_give_back(conn);
     close(conn->fd);
     conn->fd = -1;
     if (conn->spool_fd >= 0)
         close(conn->spool_fd);
     conn->spool_fd = -1;
-    buf_done(&conn->in);
     request_end(&conn->req);
     slab_release(conn);
     front_resume_accept(front);
@@ -174,9 +178,9 @@ static void linger(struct conn *conn)
         n = recv(conn->fd, self->scratch, self->scratch_size, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         conn_close(conn, CLOSE_PEER);
-    else if (is_overdue(conn))
+    else if (conn_is_overdue(conn))
         conn_close(conn, CLOSE_TIMEOUT);
-    else if (n > 0 || !try_give_up(conn, CONN_LINGERING))
+    else if (n > 0 || !conn_try_give_up(conn, CONN_LINGERING))
         front_make_ready(conn, linger_on, conn);
 }
 
@@ -210,19 +214,18 @@ static void finish_spool(struct conn *conn)
     conn->spool_fd = -1;
     deadline_clear(conn);
     request_end(&conn->req);
-    watch(conn, EPOLL_CTL_MOD, EPOLLIN);
+    conn_watch(conn, EPOLL_CTL_MOD, EPOLLIN);
     conn_finish_answer(conn, 0);
 }
 
-/* Whether the peer has read since the last look.  A unix socket shows it in whole pieces only. */
-static bool has_peer_read(struct conn *conn)
+bool conn_has_peer_read(struct conn *conn)
 {
     int unread = 0;
 
     if (ioctl(conn->fd, SIOCOUTQ, &unread) != 0)
         return false;
-    bool has_read = unread < conn->spool_unread;
-    conn->spool_unread = unread;
+    bool has_read = unread < conn->unread;
+    conn->unread = unread;
     return has_read;
 }
 
@@ -236,21 +239,21 @@ static void write_spool(struct conn *conn)
         ssize_t n = sendfile(conn->fd, conn->spool_fd, &conn->spool_offset,
                              (size_t)MIN(conn->spool_size - conn->spool_offset, SPOOL_PIECE_BYTES));
         if (n > 0) {
-            conn->spool_unread = INT_MAX;
+            conn->unread = INT_MAX;
             continue;
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             conn_close(conn, CLOSE_ERROR);
             return;
         }
-        if (has_peer_read(conn))
+        if (conn_has_peer_read(conn))
             deadline_clear(conn);
         deadline_set(conn);
-        if (is_overdue(conn)) {
+        if (conn_is_overdue(conn)) {
             conn_close(conn, CLOSE_TIMEOUT);
             return;
         }
-        if (try_give_up(conn, CONN_WRITING))
+        if (conn_try_give_up(conn, CONN_WRITING))
             return;
     }
 }
@@ -261,7 +264,7 @@ void conn_write_spool(struct conn *conn, int spool_fd, off_t size)
     conn->spool_offset = 0;
     conn->spool_size = size;
     set_blocking(conn->fd, false);
-    watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    conn_watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
     write_spool(conn);
 }
 
@@ -273,18 +276,32 @@ enum scan_result {
     SCAN_CLOSED,
 };
 
+/* Scans within the limits that the request has by its route. */
+static enum frames_status scan_judged(struct conn *conn, const char *bytes, size_t size,
+                                      enum body_verdict *ret_verdict)
+{
+    enum frames_status status;
+
+    do {
+        status = frames_scan(&conn->frames, &conn->limits, bytes, size);
+        *ret_verdict = body_judge(conn, bytes, status);
+    } while (status == FRAMES_BODY_TOO_LARGE && *ret_verdict == BODY_FITS);
+    return status;
+}
+
 static enum scan_result scan(struct conn *conn, const char *bytes, size_t size)
 {
-    enum frames_status status = frames_scan(&conn->frames, &conn->front->limits, bytes, size);
+    enum body_verdict verdict;
+    enum frames_status status = scan_judged(conn, bytes, size, &verdict);
 
-    if (status == FRAMES_INCOMPLETE)
+    if (status == FRAMES_INCOMPLETE && verdict == BODY_FITS)
         return SCAN_MORE;
     if (status == FRAMES_INVALID || !frames_params_are_whole(&conn->frames, bytes)) {
         conn_close(conn, CLOSE_PROTOCOL);
         return SCAN_CLOSED;
     }
     deadline_clear(conn);
-    request_start(conn, bytes, size, status == FRAMES_BODY_TOO_LARGE);
+    request_start(conn, bytes, size, verdict);
     return SCAN_STARTED;
 }
 
@@ -325,21 +342,22 @@ void conn_read(struct conn *conn)
             continue;
         if (conn->in.size > 0)
             deadline_set(conn);
-        if (is_overdue(conn)) {
+        if (conn_is_overdue(conn)) {
             conn_close(conn, CLOSE_TIMEOUT);
             return;
         }
-        if (try_give_up(conn, CONN_IDLE))
+        if (conn_try_give_up(conn, CONN_IDLE))
             return;
     }
 }
 
 void conn_finish_answer(struct conn *conn, int result)
 {
-    bool linger_first = conn->req.body_too_large;
+    bool linger_first = conn->req.verdict != BODY_FITS;
     bool draining = atomic_load(&conn->front->draining);
 
     frames_init(&conn->frames);
+    body_begin(conn);
     conn->rest_since_ns = clock_now_ns();
     if (result < 0 || conn->in.failed) {
         conn_close(conn, CLOSE_ERROR);
@@ -347,7 +365,7 @@ void conn_finish_answer(struct conn *conn, int result)
         start_linger(conn);
     } else if (!conn->keep || draining) {
         conn_close(conn, draining ? CLOSE_DRAIN : CLOSE_PEER);
-    } else if (conn->in.size > 0 || !try_give_up(conn, CONN_IDLE)) {
+    } else if (conn->in.size > 0 || !conn_try_give_up(conn, CONN_IDLE)) {
         /* More is there to read: not from here, or a peer that keeps sending would keep this stack growing.
          */
         front_make_ready(conn, read_ready, conn);
@@ -358,7 +376,7 @@ void conn_finish_answer(struct conn *conn, int result)
 
 void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events)
 {
-    struct request_wait wait;
+    struct request_wait wait = {0};
 
     switch (claim_event(conn, generation, events, &wait)) {
     case EVENT_NOTHING:
@@ -371,6 +389,9 @@ void conn_on_event(struct conn *conn, uint32_t generation, uint32_t events)
         return;
     case EVENT_LINGER:
         linger(conn);
+        return;
+    case EVENT_STREAM:
+        stream_turn(conn);
         return;
     case EVENT_HANGUP:
         tell_hangup(&wait);

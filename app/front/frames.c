@@ -1,5 +1,8 @@
 #include "front/frames.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include <fastcgi.h>
 
 void frames_init(struct frames *frames)
@@ -187,13 +190,38 @@ static bool cursor_length(struct params_cursor *cursor, size_t *ret_length)
     return true;
 }
 
-bool frames_params_are_whole(const struct frames *frames, const char *bytes)
+/* Copies what fits, with a NUL behind it, and goes on behind `length` bytes. */
+static bool cursor_copy(struct params_cursor *cursor, size_t length, char *ret, size_t ret_size)
 {
-    struct params_cursor cursor = {
+    size_t room = MIN(length, ret_size - 1);
+
+    ret[room] = '\0';
+    while (room > 0) {
+        if (!cursor_fill(cursor))
+            return false;
+        size_t step = MIN(room, cursor->left);
+        memcpy(ret, cursor->bytes + cursor->at, step);
+        if (!cursor_skip(cursor, step))
+            return false;
+        ret += step;
+        room -= step;
+        length -= step;
+    }
+    return cursor_skip(cursor, length);
+}
+
+static struct params_cursor params_of(const struct frames *frames, const char *bytes)
+{
+    return (struct params_cursor){
         .bytes = (const unsigned char *)bytes,
         .next_record = frames->params_begin,
         .end = frames->params_end,
     };
+}
+
+bool frames_params_are_whole(const struct frames *frames, const char *bytes)
+{
+    struct params_cursor cursor = params_of(frames, bytes);
 
     while (cursor_fill(&cursor)) {
         size_t name;
@@ -203,6 +231,27 @@ bool frames_params_are_whole(const struct frames *frames, const char *bytes)
             return false;
     }
     return true;
+}
+
+#define NAME_MAX_BYTES 64
+
+int frames_find_param(const struct frames *frames, const char *bytes, const char *name, char *ret,
+                      size_t ret_size)
+{
+    struct params_cursor cursor = params_of(frames, bytes);
+    char found[NAME_MAX_BYTES];
+    size_t name_length;
+    size_t value_length;
+
+    while (cursor_fill(&cursor) && cursor_length(&cursor, &name_length) &&
+           cursor_length(&cursor, &value_length) && cursor_copy(&cursor, name_length, found, sizeof(found))) {
+        bool is_it = name_length < sizeof(found) && strcmp(found, name) == 0;
+        if (is_it)
+            return cursor_copy(&cursor, value_length, ret, ret_size) ? (int)value_length : -ENOENT;
+        if (!cursor_skip(&cursor, value_length))
+            break;
+    }
+    return -ENOENT;
 }
 
 size_t frames_wire_max_bytes(const struct frames_limits *limits)
@@ -220,4 +269,60 @@ void frames_copy_body(const struct frames *frames, const char *bytes, struct buf
         buf_append(out, bytes + at + FCGI_HEADER_LEN, record.content_size);
         at += record.wire_size;
     }
+}
+
+size_t frames_move_body(const struct frames *frames, char *bytes)
+{
+    size_t size = 0;
+
+    for (size_t at = frames->body_begin; at + FCGI_HEADER_LEN <= frames->next;) {
+        struct record record;
+
+        read_record((const unsigned char *)bytes + at, &record);
+        memmove(bytes + size, bytes + at + FCGI_HEADER_LEN, record.content_size);
+        size += record.content_size;
+        at += record.wire_size;
+    }
+    return size;
+}
+
+#define CONTENT_MAX_BYTES ((size_t)65535)
+
+static void append_header(struct buf *out, unsigned char type, uint16_t request_id, size_t content_size)
+{
+    const unsigned char header[FCGI_HEADER_LEN] = {
+        [0] = FCGI_VERSION_1,
+        [1] = type,
+        [2] = (unsigned char)(request_id >> 8),
+        [3] = (unsigned char)request_id,
+        [4] = (unsigned char)(content_size >> 8),
+        [5] = (unsigned char)content_size,
+    };
+
+    buf_append(out, header, sizeof(header));
+}
+
+size_t frames_stdout_size(size_t size)
+{
+    return size + (size + CONTENT_MAX_BYTES - 1) / CONTENT_MAX_BYTES * FCGI_HEADER_LEN;
+}
+
+void frames_append_stdout(struct buf *out, uint16_t request_id, const void *bytes, size_t size)
+{
+    for (size_t at = 0; at < size; at += CONTENT_MAX_BYTES) {
+        size_t piece = MIN(size - at, CONTENT_MAX_BYTES);
+        append_header(out, FCGI_STDOUT, request_id, piece);
+        buf_append(out, (const char *)bytes + at, piece);
+    }
+}
+
+_Static_assert(FRAMES_END_SIZE == 2 * FCGI_HEADER_LEN + sizeof(FCGI_EndRequestBody), "two records");
+
+void frames_append_end(struct buf *out, uint16_t request_id)
+{
+    static const FCGI_EndRequestBody complete = {.protocolStatus = FCGI_REQUEST_COMPLETE};
+
+    append_header(out, FCGI_STDOUT, request_id, 0);
+    append_header(out, FCGI_END_REQUEST, request_id, sizeof(complete));
+    buf_append(out, &complete, sizeof(complete));
 }

@@ -1,4 +1,5 @@
-/* frames.h - finds the end of a FastCGI request in a run of bytes, without blocking and without copying.
+/* frames.h - finds the end of a FastCGI request in a run of bytes, without blocking and without copying; and
+ * puts records around what goes out where libfcgi would block.
  *
  * How to use it: frames_init once per request, frames_scan after every read with all bytes of the request so
  * far; when it says FRAMES_COMPLETE or FRAMES_BODY_TOO_LARGE, frames_copy_body and the offsets tell what is
@@ -47,8 +48,25 @@ enum frames_status frames_scan(struct frames *frames, const struct frames_limits
  */
 bool frames_params_are_whole(const struct frames *frames, const char *bytes);
 
+/* Copies the value of the first parameter with this name, cut to what fits into `ret_size` (at least 1) bytes
+ * with a NUL behind it.  Returns the length of the whole value; -ENOENT when there is none.  Only once the
+ * parameters are there (params_end != 0); the lengths in them need not add up. */
+must_check int frames_find_param(const struct frames *frames, const char *bytes, const char *name, char *ret,
+                                 size_t ret_size);
+
 /* Most bytes that a request within the limits may need on the wire: beyond it a request is refused. */
 size_t frames_wire_max_bytes(const struct frames_limits *limits);
 
 /* Appends the content of the STDIN records of a complete request. */
 void frames_copy_body(const struct frames *frames, const char *bytes, struct buf *out);
+
+/* Moves that content to the beginning of `bytes`, over all that stood there.  Returns its size. */
+size_t frames_move_body(const struct frames *frames, char *bytes);
+
+/* The other way: appends STDOUT records with these bytes (size > 0), and how many bytes that makes. */
+void frames_append_stdout(struct buf *out, uint16_t request_id, const void *bytes, size_t size);
+size_t frames_stdout_size(size_t size);
+
+/* Appends the records that end an answer: its last STDOUT and END_REQUEST. */
+void frames_append_end(struct buf *out, uint16_t request_id);
+#define FRAMES_END_SIZE ((size_t)24)

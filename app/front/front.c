@@ -12,14 +12,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS_PER_WAIT 8
-#define READY_BATCH     8
-#define ACCEPT_RETRY_MS 50
-#define ACCEPT_BATCH    64
-#define WARN_PERIOD_MS  10000
-#define REST_MS         1000 /* nginx keeps a connection for requests that follow closely */
-#define SCRATCH_BYTES   (64 * 1024)
-#define FEED_MAX_BYTES  (1024 * 1024) /* the largest pipe that anyone may have */
+#define EVENTS_PER_WAIT    8
+#define READY_BATCH        8
+#define ACCEPT_RETRY_MS    50
+#define ACCEPT_BATCH       64
+#define WARN_PERIOD_MS     10000
+#define REST_MS            1000 /* nginx keeps a connection for requests that follow closely */
+#define SCRATCH_BYTES      (64 * 1024)
+#define LARGE_BUDGET_BYTES ((size_t)64 * 1024 * 1024)
+#define FEED_MAX_BYTES     (1024 * 1024) /* the largest pipe that anyone may have */
 
 /* Two event values that no connection has: its generation would have to be 2^32 - 1. */
 #define EVENT_LISTENER UINT64_MAX
@@ -302,6 +303,12 @@ int front_create(const struct front_options *options, struct listener *listener,
     }
     front->limits =
         (struct frames_limits){options->config->max_params_bytes, options->config->max_body_bytes};
+    front->large_body_max_bytes = MAX(options->max_large_body_bytes, options->config->max_body_bytes);
+    atomic_store(
+        &front->large_budget,
+        MAX(options->max_large_bytes_in_flight ? options->max_large_bytes_in_flight : LARGE_BUDGET_BYTES,
+            front->large_body_max_bytes));
+    front->max_streams = options->max_streams ? options->max_streams : options->config->max_connections / 4;
     front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     front->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (front->epoll_fd < 0 || front->wake_fd < 0) {
@@ -366,13 +373,44 @@ void front_request_ended(struct front *front)
     pthread_cond_broadcast(&front->drained);
 }
 
+bool front_stream_begins(struct front *front)
+{
+    front_count_streams(1);
+    if (atomic_fetch_add(&front->streams, 1) < front->max_streams && !atomic_load(&front->draining))
+        return true;
+    front_stream_ended(front);
+    return false;
+}
+
+void front_stream_ended(struct front *front)
+{
+    front_count_streams(-1);
+    if (atomic_fetch_sub(&front->streams, 1) != 1 || !atomic_load(&front->draining))
+        return;
+    LOCK(&front->lock);
+    pthread_cond_broadcast(&front->drained);
+}
+
+static bool is_drained(struct front *front)
+{
+    return atomic_load(&front->in_flight) == 0 && atomic_load(&front->streams) == 0;
+}
+
 static bool wait_drained(struct front *front, uint64_t deadline_ns)
 {
     LOCK(&front->lock);
-    while (atomic_load(&front->in_flight) > 0)
+    while (!is_drained(front))
         if (!cond_wait_until(&front->drained, &front->lock, deadline_ns))
-            return atomic_load(&front->in_flight) == 0;
+            return is_drained(front);
     return true;
+}
+
+static void cut_off_streams(struct front *front)
+{
+    struct conn *conn;
+
+    for (uint32_t i = 0; (conn = slab_find(front, i)); i++)
+        stream_cut_off(conn);
 }
 
 static unsigned cancel_all(struct front *front)
@@ -408,6 +446,7 @@ unsigned front_drain(struct front *front, uint64_t deadline_ns)
 {
     atomic_store(&front->draining, true);
     stop_listening(front);
+    cut_off_streams(front);
     wait_drained(front, deadline_ns);
     /* A connection that the web server keeps may still bring a request: it must not be in flight then. */
     atomic_store(&front->refusing, true);

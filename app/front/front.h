@@ -18,6 +18,12 @@ struct front_options {
     size_t route_count;
     unsigned max_in_flight; /* what config->max_in_flight comes to with this machine's limits */
     void *app;              /* for request_app */
+    /* Of routes with ROUTE_LARGE_BODY; others and 0: config->max_body_bytes. */
+    size_t max_large_body_bytes;
+    /* Of all bodies above config->max_body_bytes together, by what they declare; at least one of the largest
+     * is let in.  Those that do not fit get 503.  0: 64 MiB. */
+    size_t max_large_bytes_in_flight;
+    unsigned max_streams; /* beside max_in_flight; 0: a quarter of config->max_connections */
 };
 
 /* Takes the listener on success. */
@@ -27,9 +33,9 @@ must_check int front_create(const struct front_options *options, struct listener
 /* Starts the request threads and begins to accept. */
 must_check int front_start(struct front *front, struct err *err);
 
-/* Stops accepting; each connection is closed after its present request.  Waits until no request is in flight
- * or `deadline_ns`, then cancels what is left and waits until that has ended too.  Returns how many requests
- * had to be cancelled. */
+/* Stops accepting; each connection is closed after its present request.  Ends all streams at once.  Waits
+ * until no request is in flight or `deadline_ns`, then cancels what is left and waits until that has ended
+ * too.  Returns how many requests had to be cancelled. */
 unsigned front_drain(struct front *front, uint64_t deadline_ns);
 
 /* Ends and joins the request threads and closes all connections.  Call front_drain first. */

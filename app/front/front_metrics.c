@@ -3,18 +3,20 @@
 #include <assert.h>
 #include <string.h>
 
-#define ROUTES_MAX 32
+#define ROUTES_MAX 64
 
 /* The statuses that the program answers with; the last stands for any other. */
-static const int statuses[] = {200, 202, 400, 404, 405, 413, 415, 422, 500, 503};
-static const char *const status_values[] = {"200", "202", "400", "404", "405",  "413",
-                                            "415", "422", "500", "503", "other"};
+static const int statuses[] = {200, 201, 202, 204, 304, 400, 404, 405, 409,
+                               412, 413, 415, 422, 428, 500, 503, 507};
+static const char *const status_values[] = {"200", "201", "202", "204", "304", "400", "404", "405", "409",
+                                            "412", "413", "415", "422", "428", "500", "503", "507", "other"};
+_Static_assert(ARRAY_LEN(status_values) == ARRAY_LEN(statuses) + 1, "each status has its value");
 
 static const char *const close_values[CLOSE_REASON_COUNT] = {"peer",  "timeout", "protocol",
                                                              "error", "drain",   "evicted"};
 
 static const struct route *first_route;
-static const char *route_values[ROUTES_MAX] = {"none"}; /* then the rows' paths, each once */
+static const char *route_values[1 + ROUTES_MAX] = {"none"}; /* then the rows' paths, each once */
 static size_t route_value_count = 1;
 static size_t route_labels[ROUTES_MAX]; /* of each row, its path's place in route_values */
 
@@ -22,6 +24,7 @@ enum {
     ROW_REQUESTS,
     ROW_SECONDS,
     ROW_IN_FLIGHT,
+    ROW_STREAMS,
     ROW_GONE,
     ROW_REJECTED,
     ROW_ACCEPTED,
@@ -42,13 +45,17 @@ static struct metric rows[ROW_COUNT] = {
     [ROW_IN_FLIGHT] = {.name = "heddle_requests_in_flight",
                        .type = METRIC_GAUGE,
                        .help = "requests admitted and not answered yet"},
+    [ROW_STREAMS] = {.name = "heddle_streams",
+                     .type = METRIC_GAUGE,
+                     .help = "open streams: answers without an end, which are not in flight"},
     [ROW_GONE] = {.name = "heddle_requests_gone_total",
                   .type = METRIC_COUNTER,
                   .help = "requests whose client went away before the answer",
                   .labels = {{.name = "route"}}},
     [ROW_REJECTED] = {.name = "heddle_requests_rejected_total",
                       .type = METRIC_COUNTER,
-                      .help = "requests answered 503 because max_in_flight was reached"},
+                      .help = "requests answered 503 because too many, too many large ones "
+                              "or too many streams were in flight"},
     [ROW_ACCEPTED] = {.name = "heddle_connections_accepted_total",
                       .type = METRIC_COUNTER,
                       .help = "FastCGI connections accepted"},
@@ -74,7 +81,7 @@ static size_t route_value_of(const char *path)
 
 void front_register_metrics(const struct route *routes, size_t count)
 {
-    assert(count < ROUTES_MAX);
+    assert(count <= ROUTES_MAX);
     first_route = routes;
     for (size_t i = 0; i < count; i++)
         route_labels[i] = route_value_of(routes[i].path);
@@ -109,6 +116,11 @@ void front_count_request_gone(const struct request *req)
 void front_count_in_flight(int change)
 {
     metric_add(&rows[ROW_IN_FLIGHT], 0, 0, change);
+}
+
+void front_count_streams(int change)
+{
+    metric_add(&rows[ROW_STREAMS], 0, 0, change);
 }
 
 void front_count_rejected(void)

@@ -18,8 +18,6 @@
 /* Larger answers may not fit into a socket's buffer: a peer that does not read would block the thread. */
 #define DIRECT_ANSWER_MAX_BYTES (64 * 1024)
 
-#define PATH_MAX_BYTES 2048
-
 /* What an answer is put together from. */
 enum answer_part {
     ANSWER_HEAD,    /* the status and our own headers */
@@ -57,6 +55,11 @@ const char *request_body(const struct request *req, size_t *ret_size)
     return req->body.data ? req->body.data : "";
 }
 
+void request_drop_body(struct request *req)
+{
+    buf_done(&req->body);
+}
+
 /* Letters, digits and a few marks: an id from outside goes into log lines and headers. */
 static bool is_plain_id(const char *id)
 {
@@ -85,17 +88,19 @@ const char *request_id(struct request *req)
 
 /* ---- starting ---- */
 
+int request_decode_path(const char *uri, const char *name, const char *info, char ret_path[PATH_MAX_BYTES])
+{
+    if (uri)
+        return http_percent_decode(uri, strcspn(uri, "?#"), ret_path, PATH_MAX_BYTES);
+    int length = snprintf(ret_path, PATH_MAX_BYTES, "%s%s", name ? name : "", info ? info : "");
+    return length < PATH_MAX_BYTES ? length : -ENOSPC;
+}
+
 /* REQUEST_URI as the client sent it; servers other than nginx may send SCRIPT_NAME alone, decoded already. */
 static int read_path(const struct request *req, char ret_path[PATH_MAX_BYTES])
 {
-    const char *uri = request_param(req, "REQUEST_URI");
-
-    if (uri)
-        return http_percent_decode(uri, strcspn(uri, "?#"), ret_path, PATH_MAX_BYTES);
-    const char *name = request_param(req, "SCRIPT_NAME");
-    const char *info = request_param(req, "PATH_INFO");
-    int length = snprintf(ret_path, PATH_MAX_BYTES, "%s%s", name ? name : "", info ? info : "");
-    return length < PATH_MAX_BYTES ? length : -ENOSPC;
+    return request_decode_path(request_param(req, "REQUEST_URI"), request_param(req, "SCRIPT_NAME"),
+                               request_param(req, "PATH_INFO"), ret_path);
 }
 
 static bool admit(struct request *req)
@@ -103,7 +108,7 @@ static bool admit(struct request *req)
     struct front *front = conn_of(req)->front;
 
     bool is_full = atomic_fetch_add(&front->in_flight, 1) >= front->options.max_in_flight;
-    if ((is_full && !req->route->always) || atomic_load(&front->refusing)) {
+    if ((is_full && !(req->route->flags & ROUTE_ALWAYS)) || atomic_load(&front->refusing)) {
         front_request_ended(front);
         return false;
     }
@@ -147,8 +152,11 @@ static void dispatch(struct request *req)
     if (result == ROUTE_NO_METHOD) {
         request_add_header(req, "Allow", match.allow);
         request_problem(req, 405, "this path answers %s", match.allow);
-    } else if (req->body_too_large) {
-        request_problem(req, 413, "the body is larger than %zu bytes", req->body.max);
+    } else if (req->verdict == BODY_TOO_LARGE) {
+        request_problem(req, 413, "the body is larger than %zu bytes", conn_of(req)->limits.body_max_bytes);
+    } else if (req->verdict == BODY_NO_ROOM) {
+        front_count_rejected();
+        request_problem(req, 503, "too many large bodies are in flight");
     } else if (req->body.failed) {
         request_problem(req, 503, "out of memory");
     } else if (!admit(req)) {
@@ -158,27 +166,13 @@ static void dispatch(struct request *req)
     }
 }
 
-/* The bytes behind the request are the beginning of the next one, unless the connection is to be closed. */
-static void keep_rest(struct conn *conn, const char *bytes, size_t size)
-{
-    if (conn->req.body_too_large) {
-        buf_done(&conn->in);
-    } else if (conn->in.size > 0) {
-        buf_consume(&conn->in, conn->frames.next);
-        if (conn->in.size == 0)
-            buf_done(&conn->in);
-    } else if (size > conn->frames.next) {
-        buf_append(&conn->in, bytes + conn->frames.next, size - conn->frames.next);
-    }
-}
-
 static void enter_flight(struct conn *conn)
 {
     LOCK(&conn->lock);
     conn->state = CONN_IN_FLIGHT;
 }
 
-void request_start(struct conn *conn, const char *bytes, size_t size, bool body_too_large)
+void request_start(struct conn *conn, const char *bytes, size_t size, enum body_verdict verdict)
 {
     struct request *req = &conn->req;
     const struct frames *frames = &conn->frames;
@@ -192,11 +186,12 @@ void request_start(struct conn *conn, const char *bytes, size_t size, bool body_
     req->route = NULL;
     req->id[0] = '\0';
     req->start_ns = clock_now_ns();
-    req->body_too_large = body_too_large;
-    conn->keep = frames->keep_conn && !body_too_large;
-    if (!body_too_large)
-        frames_copy_body(frames, bytes, &req->body);
-    keep_rest(conn, bytes, size);
+    req->verdict = verdict;
+    conn->keep = frames->keep_conn && verdict == BODY_FITS;
+    if (verdict == BODY_FITS)
+        body_take(conn, bytes, size);
+    else
+        buf_done(&conn->in);
     enter_flight(conn);
     dispatch(req);
 }
@@ -313,21 +308,40 @@ static struct buf move_out(struct buf *buf)
     return moved;
 }
 
+/* RFC 9110, 8.6: 204 has no length, and that of 304 would be of the body it stands for. */
+static bool has_length(int status, size_t size)
+{
+    return status != 204 && status != 304 && size != REQUEST_SIZE_UNKNOWN;
+}
+
+#define HEAD_MAX_BYTES 512
+
+/* The status and our own headers; `content_type` is NULL when there is no body. */
+static size_t format_head(char ret_head[HEAD_MAX_BYTES], int status, const char *content_type, size_t size)
+{
+    char length[64] = "";
+
+    if (has_length(status, size))
+        snprintf(length, sizeof(length), "Content-Length: %zu\r\n", size);
+    return (size_t)snprintf(ret_head, HEAD_MAX_BYTES, "Status: %d %s\r\n%s%s%s%sCache-Control: no-store\r\n",
+                            status, http_reason_phrase(status), content_type ? "Content-Type: " : "",
+                            content_type ? content_type : "", content_type ? "\r\n" : "", length);
+}
+
 /* Writes the answer to the connection, or to `spool_fd` (taken) unless that is -1. */
 static void write_answer(struct request *req, int spool_fd, int status, const char *content_type,
                          const void *body, size_t size)
 {
     static char head_end[] = "\r\n";
-    char head[512];
-    int length = snprintf(head, sizeof(head),
-                          "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                          "Cache-Control: no-store\r\n",
-                          status, http_reason_phrase(status), content_type, size);
+    char head[HEAD_MAX_BYTES];
+    size_t length = format_head(head, status, content_type, size);
     /* The next request may begin before this call ends, and `body` may be what request_body handed out. */
     cleanup(buf_done) struct buf headers = move_out(&req->headers);
     cleanup(buf_done) struct buf received = move_out(&req->body);
+    (void)received;
+    body_give_back(conn_of(req));
     struct iovec parts[ANSWER_PARTS] = {
-        [ANSWER_HEAD] = {head, (size_t)length},
+        [ANSWER_HEAD] = {head, length},
         [ANSWER_HEADERS] = {headers.data, headers.size},
         [ANSWER_HEAD_END] = {head_end, 2},
         [ANSWER_BODY] = {(void *)(uintptr_t)body, req->method == HTTP_HEAD ? 0 : size},
@@ -339,16 +353,31 @@ static void write_answer(struct request *req, int spool_fd, int status, const ch
         write_spooled(conn_of(req), spool_fd, status, parts);
 }
 
-void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+bool request_can_answer(struct request *req)
 {
     bool peer_is_there = end_wait(conn_of(req));
 
+    if (peer_is_there && !req->headers.failed)
+        return true;
     if (!peer_is_there)
         front_count_request_gone(req);
-    if (!peer_is_there || req->headers.failed) {
-        abandon(req, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+    abandon(req, peer_is_there ? CLOSE_ERROR : CLOSE_PEER);
+    return false;
+}
+
+void request_become_stream(struct request *req)
+{
+    count_answer(req, 200);
+    fcgi_discard(&req->fcgx);
+    buf_done(&req->headers);
+    request_drop_body(req);
+    request_end(req);
+}
+
+void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)
+{
+    if (!request_can_answer(req))
         return;
-    }
     if (can_write_at_once(conn_of(req), req->method == HTTP_HEAD ? 0 : size)) {
         write_answer(req, -1, status, content_type, body, size);
         return;
@@ -362,6 +391,11 @@ void request_reply(struct request *req, int status, const char *content_type, co
     } else {
         abandon(req, CLOSE_ERROR);
     }
+}
+
+void request_reply_empty(struct request *req, int status)
+{
+    request_reply(req, status, NULL, "", 0);
 }
 
 void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body)

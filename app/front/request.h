@@ -30,6 +30,11 @@ const char *request_path_arg(const struct request *req);
 /* The body; never NULL. */
 const char *request_body(const struct request *req, size_t *ret_size);
 
+/* Frees the body, which may be large, when it is not needed any more while the request waits: what
+ * request_body gave is gone.  Its room in the budget of large bodies stays taken until the answer, for what
+ * the handler has made of it. */
+void request_drop_body(struct request *req);
+
 /* Adds a header to the answer.  `value` must come from us: it must not hold line breaks. */
 void request_add_header(struct request *req, const char *name, const char *value);
 
@@ -37,7 +42,10 @@ void request_add_header(struct request *req, const char *name, const char *value
  * Only on a request thread; never blocks. */
 void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size);
 
-/* The same with a buffer, which it frees; a failed one answers 500. */
+/* Answers with a status and the added headers alone: 204, 304.  Otherwise as request_reply. */
+void request_reply_empty(struct request *req, int status);
+
+/* request_reply with a buffer, which it frees; a failed one answers 500. */
 void request_reply_buf(struct request *req, int status, const char *content_type, struct buf *body);
 
 /* Answers with an RFC 9457 problem: type, title, status, detail, request_id; 503 with Retry-After.  Takes

@@ -32,19 +32,30 @@ static size_t trimmed_length(const char *path)
     return length > 1 && path[length - 1] == '/' ? length - 1 : length;
 }
 
-static bool path_matches(const char *pattern, const char *path, char ret_arg[ROUTE_ARG_SIZE])
+static bool is_spelt_out(const char *pattern)
 {
-    const char *brace = strchr(pattern, '{');
+    return strchr(pattern, '{') == NULL;
+}
+
+static bool equals(const char *pattern, const char *path)
+{
     size_t length = trimmed_length(path);
 
-    ret_arg[0] = '\0';
-    if (!brace)
-        return length == trimmed_length(pattern) && strncmp(pattern, path, length) == 0;
+    return length == trimmed_length(pattern) && strncmp(pattern, path, length) == 0;
+}
 
-    size_t prefix = (size_t)(brace - pattern);
-    if (length <= prefix || strncmp(pattern, path, prefix) != 0)
+/* What stands before `{...}` and what stands behind it must be there, and a segment between them. */
+static bool fits(const char *pattern, const char *path, char ret_arg[ROUTE_ARG_SIZE])
+{
+    size_t prefix = strcspn(pattern, "{");
+    const char *behind = pattern + strcspn(pattern, "}") + 1;
+    size_t suffix = trimmed_length(behind);
+    size_t length = trimmed_length(path);
+
+    if (length <= prefix + suffix || strncmp(pattern, path, prefix) != 0 ||
+        strncmp(behind, path + length - suffix, suffix) != 0)
         return false;
-    size_t size = length - prefix;
+    size_t size = length - prefix - suffix;
     if (size >= ROUTE_ARG_SIZE || memchr(path + prefix, '/', size))
         return false;
     memcpy(ret_arg, path + prefix, size);
@@ -63,14 +74,17 @@ static void format_allow(unsigned allowed, char ret_allow[ROUTE_ALLOW_SIZE])
                                        length ? ", " : "", methods[i].name);
 }
 
-enum route_result router_find(const struct route *routes, size_t count, unsigned method, const char *path,
-                              struct route_match *ret_match)
+/* Among the rows that spell their path out, or among those with an argument. */
+static enum route_result find_among(bool spelt_out, const struct route *routes, size_t count, unsigned method,
+                                    const char *path, struct route_match *ret_match)
 {
     unsigned allowed = 0;
 
     for (size_t i = 0; i < count; i++) {
         struct route_match match = {.index = i};
-        if (!path_matches(routes[i].path, path, match.arg))
+        if (is_spelt_out(routes[i].path) != spelt_out)
+            continue;
+        if (!(spelt_out ? equals(routes[i].path, path) : fits(routes[i].path, path, match.arg)))
             continue;
         *ret_match = match;
         if (allowed_methods(&routes[i]) & method)
@@ -81,4 +95,12 @@ enum route_result router_find(const struct route *routes, size_t count, unsigned
         return ROUTE_NO_PATH;
     format_allow(allowed, ret_match->allow);
     return ROUTE_NO_METHOD;
+}
+
+enum route_result router_find(const struct route *routes, size_t count, unsigned method, const char *path,
+                              struct route_match *ret_match)
+{
+    enum route_result result = find_among(true, routes, count, method, path, ret_match);
+
+    return result != ROUTE_NO_PATH ? result : find_among(false, routes, count, method, path, ret_match);
 }

@@ -20,10 +20,16 @@ enum http_method {
 /* The bit of a method's name, 0 for one that no route can have. */
 unsigned http_method_parse(const char *name);
 
+enum route_flag {
+    ROUTE_ALWAYS = 1 << 0,     /* answered even when too many requests are in flight: health, metrics */
+    ROUTE_LARGE_BODY = 1 << 1, /* takes bodies up to max_large_body_bytes of struct front_options */
+};
+
 struct route {
-    const char *path; /* "/tasks/{id}": the last segment may be an argument; a slash at the end is optional */
-    unsigned methods; /* HTTP_GET implies HTTP_HEAD */
-    bool always;      /* answered even when too many requests are in flight: health, metrics */
+    const char
+        *path; /* "/tasks/{id}/cancel": one segment may be an argument; a slash at the end is optional */
+    unsigned methods;                     /* HTTP_GET implies HTTP_HEAD */
+    unsigned flags;                       /* of enum route_flag */
     void (*handler)(struct request *req); /* owns the request */
 };
 
@@ -43,6 +49,7 @@ struct route_match {
 };
 
 /* Finds the row for a decoded path without its query.  Rows with the same path and different methods may
- * stand side by side. */
+ * stand side by side.  A path that rows spell out is theirs alone, whatever their order: with a row for
+ * "/tasks/stats", "/tasks/{id}" is not asked about it, not even for another method. */
 enum route_result router_find(const struct route *routes, size_t count, unsigned method, const char *path,
                               struct route_match *ret_match);

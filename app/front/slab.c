@@ -11,9 +11,7 @@ static void conn_init(struct conn *conn, struct front *front, uint32_t index)
     conn->index = index;
     conn->fd = -1;
     conn->spool_fd = -1;
-    conn->in.max = frames_wire_max_bytes(&front->limits);
     conn->req.headers.max = REQUEST_HEADER_MAX_BYTES;
-    conn->req.body.max = front->limits.body_max_bytes;
     mutex_init(&conn->lock);
 }
 
@@ -65,6 +63,7 @@ struct conn *slab_acquire(struct front *front)
     conn->keep = true;
     conn->rest_since_ns = 0;
     frames_init(&conn->frames);
+    body_begin(conn);
     LOCK(&conn->lock);
     conn->state = CONN_READING;
     return conn;

@@ -39,6 +39,7 @@ int gather_create(const struct gather_options *options, struct gather **ret_gath
         struct fetch *part = &gather->parts[i];
         part->target = options->targets[i];
         part->keep_max_bytes = options->keep_max_bytes;
+        part->may_visit = options->may_visit;
         part->done = on_part_done;
         part->arg = gather;
     }
@@ -107,6 +108,8 @@ static void on_part_done(struct fetch *part)
 {
     struct gather *gather = part->arg;
 
+    if (gather->options.part_ended)
+        gather->options.part_ended(gather->options.arg);
     if (end_part(gather, part))
         gather->options.done(gather, gather->options.arg);
 }
@@ -133,6 +136,11 @@ const struct fetch *gather_result(const struct gather *gather, size_t i)
 {
     assert(i < gather->options.count);
     return gather->ended[i];
+}
+
+void *gather_arg(const struct gather *gather)
+{
+    return gather->options.arg;
 }
 
 struct gather *gather_ref(struct gather *gather)

@@ -23,8 +23,12 @@ struct gather_options {
     struct fetch_pool *pool;
     struct fetch_target *const *targets; /* lent until `done` */
     size_t count;
-    unsigned max_concurrency; /* parts in flight at once; 0: all */
-    size_t keep_max_bytes;    /* of each body */
+    unsigned max_concurrency;     /* parts in flight at once; 0: all */
+    size_t keep_max_bytes;        /* of each body */
+    fetch_may_visit_fn may_visit; /* of each part, whose `arg` is the gather; NULL: all may */
+    void (*part_ended)(
+        void *arg); /* a part that was started is about to have ended: on a fetch worker, several
+                                    * at a time, never after `done`; must not block.  May be NULL */
     gather_done_fn done;
     void *arg;
 };
@@ -40,6 +44,9 @@ void gather_cancel(struct gather *gather);
 size_t gather_count(const struct gather *gather);
 /* The i-th part that ended. */
 const struct fetch *gather_result(const struct gather *gather, size_t i);
+
+/* The `arg` of its options. */
+void *gather_arg(const struct gather *gather);
 
 struct gather *gather_ref(struct gather *gather);
 void gather_unref(struct gather *gather);

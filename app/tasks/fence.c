@@ -115,6 +115,38 @@ void fence_thread_done(struct fence_thread *fence)
     munmap(fence->stack, STACK_SIZE);
 }
 
+/* ---- threads that keep it ---- */
+
+static pthread_once_t keep_once = PTHREAD_ONCE_INIT;
+static pthread_key_t keep_key; /* its destructor is called at the end of each thread that has a value */
+static bool has_key;
+
+static void undo_kept(void *fence)
+{
+    fence_thread_done(fence);
+}
+
+static void make_key(void)
+{
+    has_key = pthread_key_create(&keep_key, undo_kept) == 0;
+}
+
+void fence_thread_keep(void)
+{
+    static _Thread_local struct fence_thread kept;
+    static _Thread_local bool is_kept;
+
+    if (is_kept)
+        return;
+    is_kept = true;
+    pthread_once(&keep_once, make_key);
+    fence_thread_init(&kept);
+    if (has_key)
+        pthread_setspecific(keep_key, &kept);
+}
+
+/* ---- the fence ---- */
+
 bool fence_call(void (*fn)(void *arg), void *arg, struct fence_fault *ret)
 {
     struct active_fence fence;

@@ -37,6 +37,10 @@ void fence_thread_init(struct fence_thread *fence);
 /* Puts the thread's signal stack and mask back. */
 void fence_thread_done(struct fence_thread *fence);
 
+/* The same once and for as long as the calling thread lives, for threads that are not the owner's to end:
+ * about 25 us the first time, nothing after that. */
+void fence_thread_keep(void);
+
 /* Calls fn(arg).  True when it returned; false, with `ret` set, when it was stopped by a fault.  Does not
  * nest.  Costs some 10 ns. */
 must_check bool fence_call(void (*fn)(void *arg), void *arg, struct fence_fault *ret);

@@ -39,6 +39,10 @@ struct metric tasks_metrics[] = {
                               .type = METRIC_COUNTER,
                               .help = "tasks that ended, by the state they ended in",
                               .labels = {BY_KIND, BY_STATE("outcome")}},
+    [TASK_METRIC_RETRIED] = {.name = "heddle_tasks_retried_total",
+                             .type = METRIC_COUNTER,
+                             .help = "attempts that failed and will be tried again",
+                             .labels = {BY_KIND}},
     [TASK_METRIC_QUEUE_DEPTH] = {.name = "heddle_task_queue_depth",
                                  .type = METRIC_GAUGE,
                                  .help = "tasks that could start and wait for their turn"},
@@ -61,6 +65,12 @@ struct metric tasks_metrics[] = {
     [TASK_METRIC_COMMIT_SECONDS] = {.name = "heddle_task_commit_seconds",
                                     .type = METRIC_HISTOGRAM,
                                     .help = "one transaction of the task store with its sync to the disk"},
+    [TASK_METRIC_EVENTS] = {.name = "heddle_task_events_total",
+                            .type = METRIC_COUNTER,
+                            .help = "changes of tasks that have been committed"},
+    [TASK_METRIC_WATCHERS] = {.name = "heddle_task_watchers",
+                              .type = METRIC_GAUGE,
+                              .help = "event listeners, and requests that wait for a task's end"},
 };
 
 const size_t tasks_metrics_count = ARRAY_LEN(tasks_metrics);

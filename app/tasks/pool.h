@@ -1,11 +1,13 @@
-/* pool.h - runs tasks that have been started: a few runner threads, and a heap for tasks that wait for a
- * time.
+/* pool.h - runs tasks that have been started: a few threads, and a heap for tasks that wait for a time.
  *
- * How to use it: task_pool_create, _start; _push what has been started; `end` is called for each when it has
- * ended.  To end: task_pool_drain, _stop, _take_rest for those that have not, _free.
- * Threads: push from any; create, start, drain, stop, take_rest and free from one, the owner's.
+ * Two pools are in use: the runners, for kinds that hold a thread, and the steppers, for all others.
+ *
+ * How to use it: task_pool_create, _start; _push what has been started; `end` is called for each when its run
+ * has ended, one way or another.  task_pool_stop_task ends one early.  To end: task_pool_drain, then _stop,
+ * in which everything that is left comes to its `end` as well; _free.
+ * Threads: push, stop_task and task_resume from any; the others from one, the owner's.
  * Ownership: push takes a reference with each task, `end` gets it.
- * Invariants: a task is in at most one runner's hands; a task that waits for a time holds no thread. */
+ * Invariants: a task is in at most one thread's hands; a task that waits holds no thread. */
 #pragma once
 
 #include "base/common.h"
@@ -14,45 +16,42 @@
 
 struct task_pool;
 
-/* What came out of a run. */
-struct task_outcome {
-    enum task_state state; /* succeeded, dead, or still running: then it waits */
-    uint64_t wake_ns;
-    char *result; /* JSON text on the heap */
-    char *error;  /* on the heap; NULL when dead: memory was short */
-};
-
-/* A task has ended; takes it and the outcome's texts.  On a runner's thread; must not block. */
-typedef void (*task_end_fn)(void *arg, struct task *task, struct task_outcome *outcome);
-
 struct task_pool_config {
-    unsigned runners; /* threads, at least 1 */
-    size_t capacity;  /* tasks in the pool at the most, at least 1 */
-    task_end_fn end;
+    const char *name;        /* of the threads: "task-runner" */
+    unsigned threads;        /* at least 1 */
+    size_t capacity;         /* tasks in the pool at the most, at least 1 */
+    size_t result_max_bytes; /* a longer result is an error */
+    const struct task_services *services;
+
+    /* A run has ended; takes the task and the outcome's texts.  On a thread of the pool's; must not block. */
+    void (*end)(void *arg, struct task *task, struct task_outcome *outcome);
+    /* A task says how far it is.  Any thread; must not block. */
+    void (*progress)(void *arg, struct task *task, double fraction);
     void *arg;
 };
 
-/* Returns 0, or -ENOMEM.  All the memory it will need is taken here. */
+/* Returns 0, or a negative errno value.  All the memory it will need is taken here. */
 must_check int task_pool_create(const struct task_pool_config *config, struct task_pool **ret,
                                 struct err *err);
 
-/* Starts the runners; once only.  Returns 0, or -errno with none running.  Installs the fence's handlers. */
+/* Starts the threads; once only.  Returns 0, or -errno with none running.  Installs the fence's handlers. */
 must_check int task_pool_start(struct task_pool *pool, struct err *err);
 
-/* Takes started tasks, whose `kind` is set, out of the list.  Does not block. */
+/* Takes started tasks, whose `kind` is set, out of the list.  Does not block.  In the thread that may read
+ * their status. */
 void task_pool_push(struct task_pool *pool, struct task_list *tasks);
+
+/* Has a task that was pushed end soon, unless it has ended.  The caller holds a reference. */
+void task_pool_stop_task(struct task *task, enum task_stop why);
 
 /* Waits until all tasks have ended; at the latest until `deadline_ns`, and no longer than there is one that
  * could still end by then (a task that sleeps past it is not waited for).  Returns how many have not ended.
  */
 size_t task_pool_drain(struct task_pool *pool, uint64_t deadline_ns);
 
-/* Lets the runners finish the step they are in, and joins them.  Does nothing when not started or stopped
- * before. */
+/* Tells all that is left to end (TASK_STOP_SHUTDOWN), waits until it has, and joins the threads.  Does
+ * nothing when not started or stopped before. */
 void task_pool_stop(struct task_pool *pool);
-
-/* After the stop: moves the tasks that have not ended to the end of `tasks`. */
-void task_pool_take_rest(struct task_pool *pool, struct task_list *tasks);
 
 /* After the stop.  NULL is fine. */
 void task_pool_free(struct task_pool *pool);

@@ -7,7 +7,7 @@
 
 #include "base/thread.h"
 
-TAILQ_HEAD(query_list, task_query);
+TAILQ_HEAD(question_list, task_question);
 
 struct reader {
     struct task_readers *readers;
@@ -20,7 +20,9 @@ struct task_readers {
 
     /* guarded by lock: */
     pthread_cond_t wake; /* something to read, or stopping */
-    struct query_list asked;
+    struct question_list asked;
+    struct question_list asked_long;
+    unsigned busy_long; /* threads with a long one */
     bool is_stopping;
 
     /* set before threads start, then read-only: */
@@ -32,52 +34,69 @@ struct task_readers {
     struct reader all[];
 };
 
-/* The next query, NULL when there will be none. */
-static struct task_query *take_query(struct task_readers *readers)
+/* Short ones first; long ones as long as that leaves a thread for others. */
+static struct question_list *list_to_take_locked(struct task_readers *readers)
 {
-    LOCK(&readers->lock);
-    while (TAILQ_EMPTY(&readers->asked) && !readers->is_stopping)
-        pthread_cond_wait(&readers->wake, &readers->lock);
-    struct task_query *query = TAILQ_FIRST(&readers->asked);
-    if (query)
-        TAILQ_REMOVE(&readers->asked, query, in_list);
-    return query;
+    bool may_be_long = readers->busy_long + 1 < readers->count || readers->count == 1 || readers->is_stopping;
+
+    if (!TAILQ_EMPTY(&readers->asked))
+        return &readers->asked;
+    return may_be_long && !TAILQ_EMPTY(&readers->asked_long) ? &readers->asked_long : NULL;
 }
 
-static void answer(const struct task_store_ops *store, struct task_reader *reader, struct task_query *query)
+/* The next question, NULL when there will be none. */
+static struct task_question *take_question(struct task_readers *readers)
 {
-    query->rc = query->limit == 0 ? store->get(reader, &query->id, &query->tasks[0], &query->err)
-                                  : store->list(reader, query->limit, query->tasks, &query->err);
-    query->done(query);
+    struct question_list *list;
+
+    LOCK(&readers->lock);
+    while (!(list = list_to_take_locked(readers)) && !readers->is_stopping)
+        pthread_cond_wait(&readers->wake, &readers->lock);
+    struct task_question *question = list ? TAILQ_FIRST(list) : NULL;
+    if (!question)
+        return NULL;
+    TAILQ_REMOVE(list, question, in_list);
+    readers->busy_long += question->is_long;
+    return question;
+}
+
+static void end_long(struct task_readers *readers)
+{
+    LOCK(&readers->lock);
+    readers->busy_long--;
+    pthread_cond_signal(&readers->wake);
 }
 
 static void *reader_main(void *arg)
 {
     struct reader *reader = arg;
-    struct task_query *query;
+    struct task_question *question;
 
-    while ((query = take_query(reader->readers)) != NULL)
-        answer(reader->readers->store, reader->reader, query);
+    while ((question = take_question(reader->readers)) != NULL) {
+        bool is_long = question->is_long;
+        question->answer(question, reader->readers->store, reader->reader, 0);
+        if (is_long)
+            end_long(reader->readers);
+    }
     return NULL;
 }
 
 /* False when nobody will look there any more. */
-static bool put_with_asked(struct task_readers *readers, struct task_query *query)
+static bool put_with_asked(struct task_readers *readers, struct task_question *question)
 {
     LOCK(&readers->lock);
     if (readers->is_stopping)
         return false;
-    TAILQ_INSERT_TAIL(&readers->asked, query, in_list);
+    TAILQ_INSERT_TAIL(question->is_long ? &readers->asked_long : &readers->asked, question, in_list);
     pthread_cond_signal(&readers->wake);
     return true;
 }
 
-void task_readers_ask(struct task_readers *readers, struct task_query *query)
+void task_readers_ask(struct task_readers *readers, struct task_question *question)
 {
-    if (put_with_asked(readers, query))
+    if (put_with_asked(readers, question))
         return;
-    query->rc = err_set(&query->err, -ESHUTDOWN, "the server is stopping");
-    query->done(query);
+    question->answer(question, readers->store, NULL, -ESHUTDOWN);
 }
 
 int task_readers_create(const struct task_store_ops *store, const char *where, unsigned count,
@@ -92,6 +111,7 @@ int task_readers_create(const struct task_store_ops *store, const char *where, u
     mutex_init(&readers->lock);
     cond_init(&readers->wake);
     TAILQ_INIT(&readers->asked);
+    TAILQ_INIT(&readers->asked_long);
     for (unsigned i = 0; i < count; i++) {
         readers->all[i].readers = readers;
         int rc = store->reader_open(where, &readers->all[i].reader, err);
@@ -139,7 +159,7 @@ void task_readers_free(struct task_readers *readers)
 {
     if (!readers)
         return;
-    assert(readers->started == 0 && TAILQ_EMPTY(&readers->asked));
+    assert(readers->started == 0 && TAILQ_EMPTY(&readers->asked) && TAILQ_EMPTY(&readers->asked_long));
     for (unsigned i = 0; i < readers->count; i++)
         readers->store->reader_close(readers->all[i].reader);
     pthread_cond_destroy(&readers->wake);

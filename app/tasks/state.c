@@ -11,8 +11,10 @@ const char *const task_state_names[TASK_STATE_COUNT] = {
 /* Row: from; bits: to. */
 static const unsigned allowed_moves[TASK_STATE_COUNT] = {
     [TASK_STATE_SCHEDULED] = BIT(QUEUED) | BIT(CANCELLED),
-    [TASK_STATE_QUEUED] = BIT(RUNNING) | BIT(CANCELLED) | BIT(DEAD),
+    [TASK_STATE_QUEUED] = BIT(RUNNING) | BIT(CANCELLED) | BIT(DEAD) | BIT(SCHEDULED),
     [TASK_STATE_RUNNING] = BIT(SUCCEEDED) | BIT(DEAD) | BIT(CANCELLED) | BIT(SCHEDULED) | BIT(QUEUED),
+    [TASK_STATE_DEAD] = BIT(QUEUED),
+    [TASK_STATE_CANCELLED] = BIT(QUEUED),
 };
 
 bool task_state_can_move(enum task_state from, enum task_state to)
@@ -22,5 +24,5 @@ bool task_state_can_move(enum task_state from, enum task_state to)
 
 bool task_state_is_final(enum task_state state)
 {
-    return allowed_moves[state] == 0;
+    return state >= TASK_STATE_SUCCEEDED;
 }

@@ -1,17 +1,18 @@
 /* state.h - the states of a task and the moves between them.
  *
  *                    the time comes
- *      (scheduled) -----------------> (queued) <------- submit
- *        |    ^                        |  | ^
- *        |    |                        |  | | interrupted
- *        |    |                start   |  v |
+ *      (scheduled) -----------------> (queued) <------- submit, retry
+ *        |    ^   <------------------  |  | ^
+ *        |    |     is given a time    |  | | interrupted
+ *        |    |                        |  v |
  *        |    +------------------------|- (running) --------> (succeeded)
- *        |            back-off         |    |   |
- *        |                             |    |   +-----------> (dead)
+ *        |        failed: back-off     |    |   |
+ *        |                             |    |   +-----------> (dead) ------> retry
  *        v            cancel           v    v                   ^
  *      (cancelled) <-------------------+----+     (queued) -----+ nobody knows its kind
+ *           +----> retry
  *
- * A task that waits for a time in the middle of its work (TASK_STEP_WAIT) stays running.
+ * A task that waits in the middle of its work (TASK_STEP_WAIT, TASK_STEP_PENDING) stays running.
  * Threads: any; nothing here changes. */
 #pragma once
 
@@ -30,8 +31,8 @@ enum task_state {
 /* Names as the HTTP interface and the metrics write them, in the order of the enum. */
 extern const char *const task_state_names[TASK_STATE_COUNT];
 
-/* Whether a task may go from one state to the other; the task queue makes no move that this refuses. */
+/* Whether a task may go from one state to the other; the committer makes no move that this refuses. */
 must_check bool task_state_can_move(enum task_state from, enum task_state to);
 
-/* Whether a task in this state has ended: nothing leads out of it. */
+/* Whether a task in this state has ended: nothing but a retry leads out of it. */
 must_check bool task_state_is_final(enum task_state state);

@@ -3,7 +3,11 @@
 
 Each contender is measured in several rounds; within a round the contenders take turns, so that a
 machine that slows down slows all of them. Each run has fresh processes, proves first that the answer is
-right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is."""
+right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is.
+
+    make bench BENCH=tasks                               background tasks, but for T9
+    make bench BENCH="--only T9"                         10 million waiting tasks: minutes, gigabytes of disk
+    make bench BENCH="tasks --quick --contenders heddle" does it work?"""
 
 import argparse
 import json
@@ -16,11 +20,14 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
+import tasks.rows
+import tasks.suite
 from contenders import CONTENDERS, REPOSITORY
 from measure import Meter, load
 from processes import BenchError, Processes, raise_descriptor_limit
 from report import render
 from runs import make_run
+from tasks.load import Scale
 from upstream import Upstream, get
 from warmup import warm_up
 from workloads import WORKLOADS
@@ -31,14 +38,28 @@ BROKEN = (BenchError, OSError, HTTPException, ValueError, KeyError)
 UPSTREAM = Path(os.environ.get("MOCK_UPSTREAM", REPOSITORY / "build/mock-upstream")).absolute()
 
 
+QUICK_PART = 0.02
+
+
 @dataclass
 class Bench:
     """What every run needs."""
-    directory: Path
+    directory: Path  # short, for sockets
+    data: Path       # on a disk, for what must be durable
     processes: Processes
     descriptors: int
-    upstream: Upstream
+    upstream: Upstream = None
     broken: list = field(default_factory=list)
+
+    def fresh_data(self, name):
+        """An empty folder on the disk; anybody may pass through to it."""
+        path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.data))
+        path.chmod(0o755)
+        return path
+
+    @staticmethod
+    def progress(text):
+        progress(text)
 
 
 def names(text):
@@ -49,25 +70,52 @@ def listed(rows):
     return ",".join(row.name for row in rows)
 
 
+SUITES = {
+    "fan-out": (WORKLOADS, CONTENDERS),
+    "tasks": (tasks.rows.WORKLOADS, tasks.rows.CONTENDERS),
+}
+
+
+def of_suites(which):
+    """All workloads, or all contenders, a name once."""
+    return list({row.name: row for suite in SUITES.values() for row in suite[which]}.values())
+
+
 def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="W,..", type=names, help=f"of {listed(WORKLOADS)}")
-    parser.add_argument("--contenders", metavar="NAME,..", type=names, help=f"of {listed(CONTENDERS)}")
+    parser.add_argument("suite", nargs="?", choices=list(SUITES), help="one of them only")
+    parser.add_argument("--only", metavar="W,..", type=names, help=f"of {listed(of_suites(0))}")
+    parser.add_argument("--contenders", metavar="NAME,..", type=names, help=f"of {listed(of_suites(1))}")
     parser.add_argument("--seconds", type=int, default=5, help="of a run; more for slow answers (default 5)")
     parser.add_argument("--rounds", type=int, default=3, help="the medians of which are shown (default 3)")
-    parser.add_argument("--quick", action="store_true", help="one round of 2 seconds")
+    parser.add_argument("--quick", action="store_true", help="one round of 2 seconds, few tasks")
+    parser.add_argument("--patience", metavar="S", type=int, default=75,
+                        help="seconds that interrupted tasks have to run again, in T6 (default 75)")
+    parser.add_argument("--data", metavar="DIR", type=Path, default=REPOSITORY / "build",
+                        help="a folder on a disk for the stores (default build/)")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write all runs as JSON")
     options = parser.parse_args()
     if options.quick:
         options.seconds, options.rounds = 2, 1
-    return parser, options
+    for rows, wanted in ((of_suites(0), options.only), (of_suites(1), options.contenders)):
+        if unknown := set(wanted or []) - {row.name for row in rows}:
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {listed(rows)}")
+    return options
 
 
-def chosen(parser, rows, wanted):
-    if unknown := set(wanted or []) - {row.name for row in rows}:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {listed(rows)}")
-    return [row for row in rows if not wanted or row.name in wanted]
+def chosen(options, suite):
+    """The workloads and contenders of this suite that are wanted."""
+    if options.suite not in (None, suite):
+        return [], []
+    workloads, contenders = SUITES[suite]
+    if options.only:
+        workloads = [row for row in workloads if row.name in options.only]
+    else:
+        workloads = [row for row in workloads if not getattr(row, "asked", False)]
+    if options.contenders:
+        contenders = [row for row in contenders if row.name in options.contenders]
+    return workloads, contenders
 
 
 def check_answer(url, bodies, delay_ms):
@@ -171,23 +219,47 @@ def stop_on_signal(*_):
     raise KeyboardInterrupt
 
 
+def fan_outs(bench, workloads, contenders, options):
+    """Measures; returns the report and the runs for the file."""
+    bench.upstream = Upstream(bench.processes, UPSTREAM)
+    runs, skipped = run_all(bench, workloads, contenders, options)
+    titles = {contender.name: contender.title for contender in contenders}
+    return render(runs, titles, skipped), [run.as_dict() for run in runs]
+
+
+def background_tasks(bench, workloads, contenders, options):
+    scale = Scale(options.seconds, QUICK_PART if options.quick else 1, options.patience)
+    where = tasks.suite.disk(bench.data)
+    runs, skipped = tasks.suite.run_all(bench, workloads, contenders, scale, options.rounds, BROKEN)
+    titles = {contender.name: contender.title for contender in contenders}
+    return tasks.suite.render(runs, workloads, titles, skipped, where), runs
+
+
+MEASURES = {"fan-out": fan_outs, "tasks": background_tasks}
+
+
 def main():
-    parser, options = arguments()
-    workloads = chosen(parser, WORKLOADS, options.only)
-    contenders = chosen(parser, CONTENDERS, options.contenders)
+    options = arguments()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop_on_signal)
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="heddle-bench-") as directory, Processes(directory) as processes:
-        descriptors = raise_descriptor_limit()
-        bench = Bench(Path(directory), processes, descriptors, Upstream(processes, UPSTREAM))
-        runs, skipped = run_all(bench, workloads, contenders, options)
-    titles = {contender.name: contender.title for contender in contenders}
+    reports, runs = [], []
+    with (tempfile.TemporaryDirectory(prefix="heddle-bench-") as directory,
+          tempfile.TemporaryDirectory(prefix="bench-", dir=options.data) as data,
+          Processes(directory) as processes):
+        Path(data).chmod(0o755)
+        bench = Bench(Path(directory), Path(data).resolve(), processes, raise_descriptor_limit())
+        for suite, measure_suite in MEASURES.items():
+            workloads, contenders = chosen(options, suite)
+            if workloads and contenders:
+                report, of_suite = measure_suite(bench, workloads, contenders, options)
+                reports.append(report)
+                runs += of_suite
+    print("\n\n".join(reports + [f"BROKEN: {what}" for what in bench.broken]))
     minutes = (time.monotonic() - start) / 60
-    print(render(runs, titles, skipped, bench.broken))
     print(f"\n{os.cpu_count()} cores, {options.rounds} rounds, {minutes:.1f} minutes.")
     if options.out:
-        options.out.write_text(json.dumps([run.as_dict() for run in runs], indent=1) + "\n")
+        options.out.write_text(json.dumps(runs, indent=1) + "\n")
     return 1 if bench.broken else 0
 
 

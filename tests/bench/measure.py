@@ -16,10 +16,12 @@ WRK_TIMEOUT = 30
 RSS_INTERVAL = 0.1
 
 
-def load(processes, url, clients, seconds):
-    """Run wrk and return its figures, as wrk.lua writes them."""
-    command = ["wrk", "-t", WRK_THREADS, "-c", clients, "-d", f"{seconds}s", "--timeout", f"{WRK_TIMEOUT}s",
-               "-s", HERE / "wrk.lua", url]
+def load(processes, url, clients, seconds, body=None):
+    """Run wrk and return its figures, as wrk.lua writes them. With a `body`, JSON, each request posts it."""
+    command = ["wrk", "-t", min(WRK_THREADS, clients), "-c", clients, "-d", f"{seconds}s",
+               "--timeout", f"{WRK_TIMEOUT}s", "-s", HERE / "wrk.lua", url]
+    if body:
+        command += ["--", body.decode()]
     wrk = processes.start("wrk", command, stdout=subprocess.PIPE)
     try:
         output, _ = wrk.communicate(timeout=seconds + WRK_TIMEOUT)

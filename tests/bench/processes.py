@@ -16,6 +16,10 @@ class BenchError(Exception):
     """Something is broken: a program does not start, an answer is wrong, a fetch was not made."""
 
 
+class Unavailable(BenchError):
+    """What is to be measured is not there: it is skipped, with these words."""
+
+
 def wait_until(predicate, timeout, what):
     deadline = time.monotonic() + timeout
     while not predicate():
@@ -96,6 +100,12 @@ class Processes:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        process.wait()
+        self.running.remove(process)
+
+    def kill(self, process):
+        """End it as a crash would, with all its children."""
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self.running.remove(process)
 

@@ -41,8 +41,8 @@ RUN_HEADS = ["workload", "contender", "requests/s", "p50 ms", "p99 ms", "errors"
              "CPU us/fetch", "memory MiB", "KiB/fetch in flight"]
 
 
-def target_rows(cell):
-    for target in TARGETS:
+def target_rows(cell, targets=TARGETS):
+    for target in targets:
         try:
             value = target.value(cell)
         except KeyError as missing:
@@ -67,7 +67,7 @@ def medians_of(runs):
     return {cell: median_of(of_cell) for cell, of_cell in cells.items()}
 
 
-def render(runs, titles, skipped, broken):
+def render(runs, titles, skipped):
     """All tables and remarks; `titles` by name of contender, `skipped` reasons by what was left out."""
     medians = medians_of(runs)
 
@@ -89,5 +89,4 @@ def render(runs, titles, skipped, broken):
         foreign = median(run.foreign_cores for run in runs)
         parts.append(f"Other programs took {foreign:.2f} cores meanwhile.")
     parts += [f"Skipped: {what}: {reason}." for what, reason in skipped.items()]
-    parts += [f"BROKEN: {what}" for what in broken]
     return "\n\n".join(parts)

@@ -170,3 +170,12 @@ def test_stop_finishes_what_is_in_flight_and_start_brings_it_back():
     run(*COMPOSE, "start", "heddle")
     wait_until(is_ready, "heddle is back")
     assert ask("/concurrent_requests/").status == 200
+
+
+def test_task_outlives_a_killed_container():
+    path = post_task({"message": "hello", "duration": 600}).headers["Location"]
+    run(*COMPOSE, "kill", "-s", "KILL", "heddle")
+    run(*COMPOSE, "start", "heddle")
+    wait_until(is_ready, "heddle is back")
+    wait_until(lambda: ask(path).json["state"] == "running", "the task runs again")
+    assert ask(path).json["interruptions"] == 1

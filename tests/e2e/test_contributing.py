@@ -33,7 +33,7 @@ def tree(tmp_path_factory):
         pytest.skip("the examples are built once, without a sanitizer")
     folder = copy_tree(tmp_path_factory.mktemp("contributing") / "heddle")
     blocks = BLOCK.findall((PROJECT / "CONTRIBUTING.md").read_text())
-    assert len(blocks) == 8
+    assert len(blocks) == 7
     for place, path, beginning, text in blocks:
         if place == "new":
             (folder / path).write_text(text)
@@ -49,16 +49,9 @@ def run(tree, *command, **variables):
     return done.stdout
 
 
-def test_the_handler_of_the_guide_works(tree):
+@pytest.mark.parametrize("test, count", [("test_greeting.py", 4), ("test_words.py", 2)])
+def test_the_examples_of_the_guide_work(tree, test, count):
     run(tree, "make", "programs", "MODE=release")
-    printed = run(tree, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q",
-                  "tests/e2e/test_greeting.py", HEDDLE="build/release/heddle",
-                  MOCK_UPSTREAM="build/release/mock-upstream")
-    assert "4 passed" in printed
-
-
-def test_the_task_kind_of_the_guide_works(tree):
-    test = "build/release/unit/test_task_queue"
-    run(tree, "make", test, "MODE=release")
-    printed = run(tree, test, CMOCKA_TEST_FILTER="words_are_counted")
-    assert "[       OK ] words_are_counted" in printed
+    printed = run(tree, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"tests/e2e/{test}",
+                  HEDDLE="build/release/heddle", MOCK_UPSTREAM="build/release/mock-upstream")
+    assert f"{count} passed" in printed

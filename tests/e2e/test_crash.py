@@ -7,18 +7,22 @@ import json
 import os
 import random
 import threading
+from collections import Counter
 from contextlib import ExitStack
 
 import pytest
 
 from harness import metrics
 from harness.build import SANITIZED
+from harness.events import Events
 from harness.heddle import Heddle, socket_directory
 from harness.nginx import Nginx
+from harness.tasks import FINAL_STATES, sleep
 from harness.wait import wait_until
 
 CYCLES = int(os.environ.get("TORTURE_CYCLES", 10 if SANITIZED else 100))
 CLIENTS = 4
+BATCH = 5
 SUBMIT = "/start_background_task/"
 JSON = {"Content-Type": "application/json"}
 
@@ -78,29 +82,67 @@ def unfinished(program):
 
 
 class Submitter(threading.Thread):
-    """Submits tasks one after the other, over crashes, and keeps the id of each that was acknowledged."""
+    """Submits tasks one after the other, over crashes, in all the ways there are, and keeps the id of each that
+    was acknowledged."""
 
     def __init__(self, nginx, seed):
         super().__init__()
         self.nginx = nginx
         self.random = random.Random(seed)
         self.acknowledged = []
+        self.keys = {}  # an Idempotency-Key: the id of its task
         self.is_over = False
+
+    def duration(self):
+        return self.random.choice([0, 0, 0.002, 0.05])
+
+    def post(self, path, body, headers=None):
+        """The reply, or None when there was none, or nothing was accepted."""
+        try:
+            reply = self.nginx.ask("POST", path, body, JSON | (headers or {}))
+        except OSError:
+            return None
+        assert reply.status in (200, 202, 409, 502, 503, 504), reply
+        return reply if reply.status in (200, 202) else None
+
+    def post_as_the_tutorial(self):
+        if reply := self.post(SUBMIT, task_body(self.duration())):
+            self.acknowledged.append(reply.json()["task"]["id"])
+
+    def post_batch(self):
+        tasks = [sleep(self.duration()) for _ in range(BATCH)]
+        if reply := self.post("/tasks/batch", json.dumps(tasks).encode()):
+            self.acknowledged.extend(result["id"] for result in reply.json()["results"])
+
+    def post_with_key(self):
+        """The same again until it is answered, over any number of crashes."""
+        key = f"{self.name}-{len(self.keys)}"
+        body = json.dumps(sleep(self.duration())).encode()
+        while not self.is_over:
+            if reply := self.post("/tasks", body, {"Idempotency-Key": key}):
+                self.keys[key] = reply.json()["id"]
+                self.acknowledged.append(reply.json()["id"])
+                return
 
     def run(self):
         while not self.is_over:
-            try:
-                reply = self.nginx.ask("POST", SUBMIT, task_body(self.random.choice([0, 0, 0.002, 0.05])), JSON)
-            except OSError:
-                continue
-            if reply.status == 202:
-                self.acknowledged.append(reply.json()["task"]["id"])
-            else:
-                assert reply.status in (502, 503, 504), reply
+            self.random.choice([self.post_as_the_tutorial, self.post_with_key, self.post_batch])()
+
+
+def count_ends(program, count):
+    """How often each task was seen to end, in all events there were, of which `count` tell of an end."""
+    ends = Counter()
+    with Events(program, "/tasks/events", {"Last-Event-ID": "0"}) as events:
+        while ends.total() < count:
+            event = events.next()
+            assert event, "the stream has ended"
+            if event.data["state"] in FINAL_STATES:
+                ends[event.data["id"]] += 1
+    return ends
 
 
 def test_nothing_that_was_acknowledged_is_lost(lives, tmp_path):
-    life = lives(keep_finished=1_000_000_000, max_interruptions=1000)
+    life = lives(keep_succeeded=1_000_000_000, keep_events=1_000_000_000, max_interruptions=1000)
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # shown when the test fails
     moments = random.Random(seed)
@@ -130,7 +172,10 @@ def test_nothing_that_was_acknowledged_is_lost(lives, tmp_path):
         task = show(program, task_id)
         assert (task["state"], task["attempts"]) == ("succeeded", 1), task
     # Those whose acknowledgement was lost on the way are there as well, and nothing else.
-    assert len(ids) <= program.metric(metrics.TASKS, state="succeeded") <= len(ids) + CYCLES * CLIENTS
+    succeeded = int(program.metric(metrics.TASKS, state="succeeded"))
+    assert len(ids) <= succeeded <= len(ids) + CYCLES * CLIENTS * BATCH
+    ends = count_ends(program, succeeded)
+    assert len(ends) == succeeded and set(ids) <= ends.keys()  # each has ended once
 
 
 def test_what_ran_is_running_again_at_once(lives):

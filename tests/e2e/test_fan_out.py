@@ -3,7 +3,6 @@
 import os
 import socket
 import ssl
-import subprocess
 import threading
 
 import pytest
@@ -245,21 +244,6 @@ def test_no_proxy_is_taken_from_the_environment(heddle, upstream):
     program = heddle([upstream.url()], env=dict.fromkeys(names, "http://127.0.0.1:1"))
     [result] = fan_out(program.ask("GET", PATH))["results"]
     assert result["status"] == 200
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """(certificate, key) of localhost and 127.0.0.1, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-               "-nodes", "-days", "2", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-               "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.fixture

@@ -209,6 +209,44 @@ def test_echo(upstream):
     assert echo["headers"]["X-Quote"] == 'a"\\\x01\xe9'
 
 
+@pytest.mark.parametrize("body", [b"", b"x", b'{"a": "\x00\xe9\r\n"}', bytes(range(256)) * 128])
+def test_echo_of_a_body(upstream, body):
+    echo = json.loads(upstream.get("/?echo=1", method="PUT", body=body).body)
+    assert (echo["method"], echo["body_size"]) == ("PUT", len(body))
+    assert echo["body"].encode("latin-1") == body
+
+
+def test_a_body_too_long_to_echo_is_counted(upstream):
+    echo = json.loads(upstream.get("/?echo=1", method="POST", body=b"x" * 32769).body)
+    assert (echo["body_size"], echo["body"]) == (32769, None)
+
+
+def test_echo_of_a_body_in_pieces_and_of_the_next_request(upstream):
+    with upstream.connect() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(b"POST /?echo=1 HTTP/1.1\r\nContent-Length: 6\r\nExpect: 100-continue\r\n\r\n")
+        assert read_until(sock, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for piece in (b"a", b"bcde", b"fGET /?body=next HTTP/1.1\r\n\r\n"):
+            sock.sendall(piece)
+        assert b'"body":"abcdef"}' in read_until(sock, b"next")
+
+
+def test_the_first_requests_of_a_key_fail(upstream):
+    paths = ["/?key=one&fail=2", "/?key=two&fail=1&status=429", "/by-path?fail=1"]
+    seen = [[upstream.get(path).status for _ in range(3)] for path in paths]
+    assert seen == [[503, 503, 200], [429, 200, 200], [503, 200, 200]]
+    assert json.loads(upstream.get("/_count?key=one").body) == {"count": 3}
+    assert json.loads(upstream.get("/_count?key=none").body) == {"count": 0}
+
+
+def test_retry_after(upstream):
+    statuses = [upstream.get("/?key=later&fail=1&retry_after=7") for _ in range(2)]
+    assert [(a.status, a.getheader("Retry-After")) for a in statuses] == [(503, "7"), (200, None)]
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    answer = upstream.get("/?status=429&retry_after=" + date.replace(" ", "%20"))
+    assert answer.getheader("Retry-After") == date
+
+
 # ---- bad manners ----
 
 
@@ -293,6 +331,7 @@ def test_stall_answers_nothing_and_keeps_the_connection(upstream):
         ("delay=1.", "delay"),
         ("status=99", "status"),
         ("status=600", "status"),
+        ("fail=many", "fail"),
         ("size=1073741825", "size"),
         ("gzip=yes", "gzip"),
         ("hangup=never", "hangup"),

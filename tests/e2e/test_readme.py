@@ -14,11 +14,12 @@ import pytest
 from harness import heddle as heddle_program
 from harness.build import HEDDLE, PROJECT
 from harness.expect import fan_out
+from harness.heddle import Heddle
 from harness.nginx import Nginx
 from harness.programs import clean_environment
 
 README = PROJECT / "README.md"
-EXAMPLE_COUNT = 6  # as many as are run below: a marker with a slip of the pen is no test
+EXAMPLE_COUNT = 8  # as many as are run below: a marker with a slip of the pen is no test
 EXAMPLE = re.compile(r"^<!-- test -->\n```sh\n(.*?)^```\n.*?^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -50,25 +51,34 @@ def parse(text):
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory, session_server):
-    with Nginx(session_server.address_for_nginx, tmp_path_factory.mktemp("readme") / "nginx") as nginx:
-        yield nginx.port
+def demo(tmp_path_factory, upstream):
+    """Like `make run`: (port of nginx, heddle's socket, the upstream's host and port)."""
+    folder = tmp_path_factory.mktemp("readme")
+    urls = [upstream.url(f"/{number}", delay=number, size=200) for number in range(3)]
+    with Heddle(folder, urls, tasks={"allowed_hosts": upstream.origins[:1]}) as program:
+        with Nginx(program.address_for_nginx, folder / "nginx") as nginx:
+            yield nginx.port, program.socket, upstream.origins[0]
 
 
 def first_words(text):
-    return [line.split()[0] for line in text.splitlines() if line.strip() and "..." not in line]
+    """The first word of each line; ids are alike, and what is shortened is left out."""
+    return [re.sub(r"^[0-9a-f-]{36}$", "ID", line.split()[0]) for line in text.splitlines()
+            if line.strip() and "..." not in line and not line.startswith('{"id"')]
 
 
-def run_example(command, port):
+def run_example(command, demo):
+    port, socket, upstream = demo
+    command = command.replace("127.0.0.1:9001", upstream)
     command = re.sub(r"(localhost|127\.0\.0\.1):8080", f"127.0.0.1:{port}", command)
     command = command.replace("build/heddle", str(HEDDLE))
     return subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=PROJECT, text=True,
-                          capture_output=True, env=clean_environment() | {"PORT": str(port)}, timeout=60)
+                          capture_output=True, env=clean_environment() | {"HEDDLE_SOCKET": str(socket)},
+                          timeout=60)
 
 
 @pytest.mark.parametrize("command, expected", examples())
-def test_the_examples_of_the_readme_work(command, expected, port):
-    done = run_example(command, port)
+def test_the_examples_of_the_readme_work(command, expected, demo):
+    done = run_example(command, demo)
     assert done.returncode == 0, done.stderr
     if parse(expected) is not None:
         assert shape(parse(done.stdout)) == shape(parse(expected)), done.stdout
@@ -89,8 +99,9 @@ def test_the_failed_url_of_the_readme(heddle, upstream):
     assert {**expected, "url": result["url"], "elapsed": result["elapsed"]} == result
 
 
-def test_the_configuration_of_the_readme(tmp_path):
+@pytest.mark.parametrize("name", ["a configuration", "tasks in a configuration"])
+def test_the_configurations_of_the_readme(name, tmp_path):
     path = tmp_path / "readme.yaml"
-    path.write_text(block("a configuration"))
+    path.write_text(block(name))
     done = heddle_program.run("check", "-c", path)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from harness import fastcgi, metrics
 from harness.build import SANITIZED
 from harness.fastcgi import Closed
 from harness.heddle import READY, Heddle
+from harness.tasks import NO_ID
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer brings its own malloc")
@@ -59,11 +60,28 @@ def start(heddle, library, tmp_path):
     return start
 
 
+TASK = b'{"kind": "sleep", "payload": {"message": "m", "duration": 0}, "tags": ["a"], "backoff": {"base": 1}}'
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 REQUESTS = {
     "fan-out": ("GET", FAN_OUT, None, {}),
     "submit": ("POST", "/start_background_task/", b'{"message": "m", "duration": 0}', JSON),
     "wrong JSON": ("POST", "/start_background_task/", b'{"message": ', JSON),
     "list": ("GET", "/tasks", None, {}),
+    "task": ("POST", "/tasks", TASK, JSON | {"traceparent": TRACE}),
+    "task with a key": ("POST", "/tasks", TASK, JSON | {"Idempotency-Key": "k"}),
+    "task and its end": ("POST", "/tasks", TASK, JSON | {"Prefer": "wait=5"}),
+    "wrong task": ("POST", "/tasks", b'{"kind": "sleep", "payload": {}}', JSON),
+    "batch": ("POST", "/tasks/batch", b"[%s, {}]" % TASK, JSON),
+    "atomic batch": ("POST", "/tasks/batch?atomic=true", b"[%s, {}]" % TASK, JSON),
+    "filtered list": ("GET", "/tasks?state=queued&queue=default&tag=a&limit=3", None, {}),
+    "stats": ("GET", "/tasks/stats", None, {}),
+    "wait for no task": ("GET", f"/tasks/{NO_ID}", None, {"Prefer": "wait=5"}),
+    "explain no task": ("GET", f"/tasks/{NO_ID}/explain", None, {}),
+    "cancel no task": ("POST", f"/tasks/{NO_ID}/cancel", None, {}),
+    "change no task": ("PATCH", f"/tasks/{NO_ID}", b'{"priority": 1}', JSON),
+    "pause": ("POST", "/queues/default/resume", None, {}),
+    "queues": ("GET", "/queues", None, {}),
     "metrics": ("GET", "/metrics", None, {}),
     "unknown path": ("GET", "/nope", None, {}),
 }
@@ -100,10 +118,26 @@ def test_each_allocation_of_a_request_may_fail(start, upstream, name, count):
         if not failed and skip > 10:
             break
     assert failures, "no allocation was reached"
-    assert {None, 500, 503, 200, 202, 400, 404} >= set(statuses), statuses
+    assert {None, 500, 503, 200, 202, 400, 404, 422} >= set(statuses), statuses
     assert statuses[-1] not in (None, 500) or count > 1
     reply = program.ask(*REQUESTS[name])
-    assert reply.status in (200, 202, 400, 404)
+    assert reply.status in (200, 202, 400, 404, 422)
+
+
+@pytest.mark.parametrize("rest", ["", "/result", "/explain", "/events"])
+def test_each_allocation_of_a_look_may_fail(start, rest):
+    program, plan = start()
+    task = program.ask(*REQUESTS["task and its end"]).json()
+    request = ("GET", f"/tasks/{task['id']}{rest}", None, {})
+    for skip in range(60):
+        plan.fail(skip)
+        reply = ask_in_pieces(program, request)
+        failed = plan.end()
+        assert program.running(), f"it ended when allocation {skip} failed"
+        assert not reply or reply.status in (200, 500, 503)
+        if not failed:
+            break
+    assert program.ask(*request).status == 200
 
 
 def test_allocations_may_fail_under_load(start, upstream):

@@ -2,6 +2,7 @@
  *
  *     clang -fsanitize=fuzzer,address,undefined ... tests/fuzz/fuzz_config.c && fuzz_config CORPUS */
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #include "config/config.h"
@@ -24,6 +25,30 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
+static void check_entries(const struct config *config)
+{
+    CHECK(config->tasks.queue_count <= 64);
+    CHECK(config->tasks.command_count <= 256 && config->tasks.schedule_count <= 256);
+    for (size_t i = 0; i < config->tasks.queue_count; i++) {
+        const struct config_queue *queue = &config->tasks.queues[i];
+        CHECK(*queue->name && queue->weight >= 1 && queue->weight <= 1000);
+        CHECK(queue->rate_per_s >= 0 && queue->rate_per_s <= 1e6);
+    }
+    for (size_t i = 0; i < config->tasks.command_count; i++) {
+        const struct config_command *command = &config->tasks.commands[i];
+        CHECK(*command->name && command->argv.count >= 1 && *command->argv.items[0] == '/');
+        CHECK(*command->directory == '/');
+        for (size_t j = 0; j < command->environment.count; j++)
+            CHECK(strchr(command->environment.items[j], '=') != NULL);
+    }
+    for (size_t i = 0; i < config->tasks.schedule_count; i++) {
+        const struct config_schedule *schedule = &config->tasks.schedules[i];
+        CHECK(*schedule->name && *schedule->cron && *schedule->kind && *schedule->queue);
+        CHECK(*schedule->time_zone && strchr(schedule->payload, '{') != NULL);
+        CHECK(schedule->missed <= MISSED_ALL);
+    }
+}
+
 static void check_config(const struct config *config)
 {
     CHECK((config->listen.kind == LISTEN_UNIX) == (config->listen.path != NULL));
@@ -34,6 +59,11 @@ static void check_config(const struct config *config)
     CHECK(config->concurrent_requests.urls.count <= 1000);
     for (size_t i = 0; i < config->concurrent_requests.urls.count; i++)
         CHECK(strncasecmp(config->concurrent_requests.urls.items[i], "http", 4) == 0);
+    CHECK(config->tasks.backoff_factor >= 1 && config->tasks.backoff_factor <= 100);
+    CHECK(config->tasks.backoff_jitter >= 0 && config->tasks.backoff_jitter <= 1);
+    CHECK(config->tasks.backoff_base_ms <= config->tasks.backoff_max_ms);
+    CHECK(config->mail.server && config->mail.password && config->tasks.webhook_secret);
+    check_entries(config);
 }
 
 /* Printable lines, so that a file cannot write to the terminal or forge a line. */

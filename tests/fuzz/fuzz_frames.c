@@ -62,9 +62,14 @@ static void use(const struct frames *frames, const uint8_t *data)
     memcpy(copy, data, frames->next);
     check(frames->next <= frames_wire_max_bytes(&limits));
     check(frames->params_bytes <= limits.params_max_bytes);
+    char value[16];
+    int length = frames_find_param(frames, copy, "A", value, sizeof(value));
+    check(length < 0 || strlen(value) <= (size_t)length);
     frames_params_are_whole(frames, copy);
     frames_copy_body(frames, copy, &body);
     check(!body.failed && body.size == frames->body_bytes);
+    check(frames_move_body(frames, copy) == body.size);
+    check(body.size == 0 || memcmp(copy, body.data, body.size) == 0);
     free(copy);
 }
 

@@ -193,18 +193,26 @@ static size_t use_head(struct conn *conn, const char *data, size_t len)
         start_reply(conn);
         return len;
     }
+    size_t body_len = reply_wants_body(&request) ? (size_t)request.content_length : 0;
+    bool is_whole = len - (size_t)head_len >= body_len;
+    if (request.content_length > 0 && request.expects_continue && len == (size_t)head_len) {
+        send(conn->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL);
+    }
+    if (!is_whole) {
+        return 0;
+    }
+    if (body_len == request.content_length) {
+        request.body = (struct slice){data + head_len, body_len};
+    }
     take_reply(conn, reply_build(&request, &conn->server->stats));
-    conn->discard = request.content_length;
+    conn->discard = request.content_length - body_len;
     if (conn->discard == 0) {
         start_reply(conn);
     } else {
         conn->reply = reply_keep(conn->reply);
         conn_move(conn, CONN_DISCARDING);
-        if (request.expects_continue && len == (size_t)head_len) {
-            send(conn->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL);
-        }
     }
-    return (size_t)head_len;
+    return (size_t)head_len + body_len;
 }
 
 static size_t use_body(struct conn *conn, const char *data, size_t len)

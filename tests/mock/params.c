@@ -132,6 +132,10 @@ static bool parse_hangup(struct params *params, const struct row *row, struct sl
 static const struct row rows[] = {
     ROW_MS(delay, "milliseconds before the answer begins, such as 100 or 0.5"),
     ROW(status, number, 100, 599, "a status from 100 to 599"),
+    ROW(fail, number, 0, 1000000000,
+        "how many requests with this key (or path) get the status, 503 unless given; later ones 200"),
+    ROW(key, text, 0, 0, "what fail goes by; /_count?key=... tells how many requests had it"),
+    ROW(retry_after, text, 0, 0, "the Retry-After of a status of 300 and above: seconds, or a date"),
     ROW(size, number, 0, GIB, "the size of the body in bytes, up to 1073741824"),
     ROW(type, text, 0, 0, "the Content-Type, percent-encoded"),
     ROW(body, text, 0, 0, "the bytes of the body, percent-encoded"),
@@ -155,7 +159,7 @@ static const struct row rows[] = {
      0,
      "a further header as Name:Value, percent-encoded, up to 8 times"},
     ROW(stall, flag, 0, 0, "1: no answer at all; the connection stays open"),
-    ROW(echo, flag, 0, 0, "1: the body is JSON with method, path, query and headers of the request"),
+    ROW(echo, flag, 0, 0, "1: the body is JSON with method, path, query, headers and body of the request"),
 };
 
 #define ROW_COUNT (sizeof rows / sizeof *rows)
@@ -192,7 +196,7 @@ static bool parse_pair(struct params *params, struct slice value, struct text *r
 bool params_parse(struct params *params, struct slice query, struct text *ret_wrong)
 {
     memset(params, 0, offsetof(struct params, store));
-    params->status = params->size = params->length = PARAMS_NOT_GIVEN;
+    params->status = params->size = params->length = params->fail = PARAMS_NOT_GIVEN;
     while (query.len > 0) {
         if (!parse_pair(params, slice_take(&query, '&'), ret_wrong)) {
             return false;

@@ -14,10 +14,11 @@ struct params {
     int64_t delay_ns;
     int64_t drip_ns;
     int64_t drip_header_ns;
-    uint64_t status; /* or PARAMS_NOT_GIVEN, as the two below */
+    uint64_t status; /* or PARAMS_NOT_GIVEN, as size, length and fail */
     uint64_t size;
     uint64_t length;
     uint64_t redirect;
+    uint64_t fail;
     enum hangup hangup;
     bool gzip;
     bool chunked;
@@ -27,9 +28,11 @@ struct params {
     bool close;
     bool stall;
     bool echo;
-    struct slice type; /* these three: `at` is NULL when not given */
+    struct slice type; /* these: `at` is NULL when not given */
     struct slice body;
     struct slice redirect_to;
+    struct slice retry_after;
+    struct slice key;
     struct slice headers[PARAMS_HEADERS_MAX];
     unsigned header_count;
     size_t store_len;

@@ -4,9 +4,10 @@
 #include "reply.h"
 
 #include "params.h"
+#include "tally.h"
 
 /* The most a text can be: a request echoed as JSON, six bytes for one; the same compressed; the header. */
-#define TEXT_MAX (16 * REQUEST_HEAD_MAX)
+#define TEXT_MAX (16 * (REQUEST_HEAD_MAX + REQUEST_BODY_MAX))
 
 static union {
     struct reply reply;
@@ -111,7 +112,14 @@ static void add_echo(struct text *text, const struct request *request)
         text_add(text, SLICE(":"));
         text_add_json(text, value);
     }
-    text_add(text, SLICE("}}\n"));
+    add_member(text, SLICE("},\"body_size\":"), request->content_length);
+    text_add(text, SLICE(",\"body\":"));
+    if (request->body.at) {
+        text_add_json(text, request->body);
+    } else {
+        text_add(text, SLICE("null"));
+    }
+    text_add(text, SLICE("}\n"));
 }
 
 static void add_default_body(struct text *text, const struct request *request)
@@ -157,6 +165,28 @@ static void add_next_redirect(struct text *text, const struct request *request)
         }
     }
     text_add(text, SLICE("\r\n"));
+}
+
+/* What is counted: the key, or the path when there is none but a number of failures. */
+static uint64_t count_request(const struct request *request)
+{
+    if (params.key.at) {
+        return tally_add(params.key);
+    }
+    return params.fail != PARAMS_NOT_GIVEN ? tally_add(request->path) : 0;
+}
+
+/* The status of a request that is the `number`th of its key. */
+static void apply_fail(uint64_t number)
+{
+    if (params.fail == PARAMS_NOT_GIVEN) {
+        return;
+    }
+    if (number > params.fail) {
+        params.status = 200;
+    } else if (params.status == PARAMS_NOT_GIVEN) {
+        params.status = 503;
+    }
 }
 
 static uint64_t choose_status(void)
@@ -208,6 +238,9 @@ static void add_head(struct text *text, const struct request *request, uint64_t 
         add_next_redirect(text, request);
     } else if (params.redirect_to.at) {
         add_line(text, SLICE("Location: "), params.redirect_to);
+    }
+    if (params.retry_after.at && status >= 300) {
+        add_line(text, SLICE("Retry-After: "), params.retry_after);
     }
     for (unsigned i = 0; i < params.header_count; i++) {
         add_line(text, SLICE(""), params.headers[i]);
@@ -334,6 +367,7 @@ static struct reply *build_from_params(const struct request *request)
 {
     struct text text;
     struct reply *reply = draft_start(&text);
+    apply_fail(count_request(request));
     reply->delay_ns = params.delay_ns;
     reply->drip_ns = params.drip_ns;
     reply->drip_header_ns = params.drip_header_ns;
@@ -366,6 +400,14 @@ static struct reply *build_plain(struct reply *reply, struct text *text, const s
     return draft_finish(reply, text);
 }
 
+bool reply_wants_body(const struct request *request)
+{
+    struct text wrong;
+    draft_start(&wrong);
+    return request->content_length <= REQUEST_BODY_MAX && params_parse(&params, request->query, &wrong) &&
+           params.echo;
+}
+
 struct reply *reply_build(const struct request *request, const struct stats *stats)
 {
     struct text text;
@@ -377,6 +419,12 @@ struct reply *reply_build(const struct request *request, const struct stats *sta
     }
     if (!params_parse(&params, request->query, &text)) {
         return build_plain(reply, &text, request, 400, SLICE("text/plain; charset=utf-8"));
+    }
+    if (slice_is(request->path, SLICE("/_count"))) {
+        reply->counted = false;
+        add_member(&text, SLICE("{\"count\":"), params.key.at ? tally_count(params.key) : 0);
+        text_add(&text, SLICE("}\n"));
+        return build_plain(reply, &text, request, 200, SLICE("application/json"));
     }
     return build_from_params(request);
 }

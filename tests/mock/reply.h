@@ -40,6 +40,9 @@ struct stats {
     uint64_t aborted;
 };
 
+/* True when the answer needs the body of the request, which is then to be in it. */
+bool reply_wants_body(const struct request *request);
+
 struct reply *reply_build(const struct request *request, const struct stats *stats);
 
 /* For what is not a request; the connection cannot be used after it. */

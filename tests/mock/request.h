@@ -6,12 +6,14 @@
 #include "text.h"
 
 #define REQUEST_HEAD_MAX 8192
+#define REQUEST_BODY_MAX 32768 /* that are shown; longer ones are read and thrown away */
 
 struct request {
     struct slice method;
     struct slice path;
     struct slice query;   /* without the question mark */
     struct slice headers; /* lines, each ended by CR LF */
+    struct slice body;    /* set by who has read it; `at` is NULL when nobody has */
     uint64_t content_length;
     bool keep_alive;
     bool old; /* HTTP/1.0 */

@@ -3,6 +3,8 @@
  *
  *     GET /a?delay=100&size=1024         1 KiB after 100 ms
  *     GET /b?status=503&hangup=body      half an error page, then the connection closes
+ *     POST /c?echo=1&fail=2&key=k        503 to the first two with this key, then what was sent, as JSON
+ *     GET /_count?key=k                  how many there were
  *     GET /_stats                        what this process has seen so far, as JSON
  *
  * It is the upstream of the demo, of the tests and of the benchmarks. In the latter it shares the machine
@@ -18,6 +20,7 @@
  *     request.c    bytes -> the head of a request
  *     params.c     its query string -> what the answer should be like; a row per parameter
  *     reply.c      both -> a reply: segments to send, pauses, and the end
+ *     tally.c      how often each key was asked for
  *     content.c    bodies as repeated segments, and gzip made of such
  *
  * Workers share nothing. Each serves its own part of the ports, so a test knows from the port whose

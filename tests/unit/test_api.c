@@ -27,7 +27,13 @@ static void server_start(struct server *server)
     snprintf(text, sizeof(text), "listen: unix:%s\n", server->path);
     server->config = config_of(text);
     server->app.config = server->config;
-    struct front_options options = {server->config, api_routes, api_route_count, 100, &server->app};
+    struct front_options options = {
+        .config = server->config,
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .max_in_flight = 100,
+        .app = &server->app,
+    };
     if (listener_open(&listener, server->config, &err) < 0)
         fail_msg("%s", err.text);
     if (front_create(&options, &listener, &server->app.front, &err) < 0 ||

@@ -139,6 +139,24 @@ static void by_itself_it_leaves_connections_for_those_it_refuses(void **state)
     }
 }
 
+static void programs_that_tasks_run_have_their_own(void **state)
+{
+    struct config config = {.max_connections = 100000, .tasks = {.runners = 10}};
+    struct rlimit limit;
+    struct err err = {0};
+    unsigned max_in_flight = 0;
+    (void)state;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){256 + 130, 256 + 130});
+    assert_int_equal(capacity_apply(&config, &max_in_flight, NULL), 0);
+    assert_int_equal(max_in_flight, 130 / 2);
+    config.tasks.command_count = 1;
+    assert_int_equal(capacity_apply(&config, &max_in_flight, &err), -ERANGE);
+    assert_non_null(strstr(err.text, "386 are reserved"));
+    setrlimit(RLIMIT_NOFILE, &limit); /* may be refused: this has to be the last test */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +165,7 @@ int main(void)
         cmocka_unit_test(the_error_says_what_to_do),
         cmocka_unit_test(by_itself_it_does_not_go_beyond_what_is_sensible),
         cmocka_unit_test(by_itself_it_leaves_connections_for_those_it_refuses),
+        cmocka_unit_test(programs_that_tasks_run_have_their_own),
     };
 
     return cmocka_run_group_tests_name("capacity", tests, NULL, NULL);

@@ -62,19 +62,9 @@ static void expect_urls_error(const char *url, const char *expected)
     expect_errors(text, line);
 }
 
-static const struct config_row *row_of(const char *key)
+static const void *field_of(const void *object, const struct config_row *row)
 {
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        if (strcmp(config_rows[i].key, key) == 0)
-            return &config_rows[i];
-    }
-    fail_msg("no row %s", key);
-    return NULL;
-}
-
-static const void *field_of(const struct config *config, const struct config_row *row)
-{
-    return (const char *)config + row->offset;
+    return (const char *)object + row->offset;
 }
 
 /* Values */
@@ -93,7 +83,7 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->socket_mode, 0660);
         assert_int_equal(config->request_threads, 0);
         assert_int_equal(config->max_in_flight, 0);
-        assert_int_equal(config->max_connections, 8192);
+        assert_int_equal(config->max_connections, 16384);
         assert_int_equal(config->shutdown_timeout_ms, 10000);
         assert_int_equal(config->client_timeout_ms, 5000);
         assert_int_equal(config->max_params_bytes, 65536);
@@ -117,7 +107,41 @@ static void empty_file_gives_the_defaults(void **state)
         assert_int_equal(config->tasks.readers, 2);
         assert_int_equal(config->tasks.max_running, 20000);
         assert_int_equal(config->tasks.queue_capacity, 10000000);
-        assert_int_equal(config->tasks.keep_finished, 100000);
+        assert_int_equal(config->tasks.steppers, 2);
+        assert_int_equal(config->tasks.max_listeners, 10000);
+        assert_int_equal(config->tasks.max_payload_bytes, 256 << 10);
+        assert_int_equal(config->tasks.max_result_bytes, 1 << 20);
+        assert_int_equal(config->tasks.max_tags, 16);
+        assert_int_equal(config->tasks.max_batch, 10000);
+        assert_int_equal(config->tasks.max_batch_bytes, 8 << 20);
+        assert_int_equal(config->tasks.max_attempts, 5);
+        assert_int_equal(config->tasks.timeout_ms, 3600000);
+        assert_int_equal(config->tasks.backoff_base_ms, 1000);
+        assert_true(config->tasks.backoff_factor == 2);
+        assert_int_equal(config->tasks.backoff_max_ms, 3600000);
+        assert_true(config->tasks.backoff_jitter == 0.2);
+        assert_int_equal(config->tasks.keep_succeeded, 100000);
+        assert_int_equal(config->tasks.keep_dead, 100000);
+        assert_int_equal(config->tasks.keep_cancelled, 100000);
+        assert_int_equal(config->tasks.keep_for_ms, 0);
+        assert_int_equal(config->tasks.keep_events, 100000);
+        assert_int_equal(config->tasks.idempotency_ttl_ms, 24 * 3600000);
+        assert_int_equal(config->tasks.allowed_hosts.count, 0);
+        assert_string_equal(config->tasks.webhook_secret, "");
+        assert_null(config->tasks.queues);
+        assert_int_equal(config->tasks.queue_count, 0);
+        assert_null(config->tasks.commands);
+        assert_int_equal(config->tasks.command_count, 0);
+        assert_null(config->tasks.schedules);
+        assert_int_equal(config->tasks.schedule_count, 0);
+        assert_string_equal(config->mail.server, "");
+        assert_int_equal(config->mail.starttls, MAIL_TLS_REQUIRED);
+        assert_string_equal(config->mail.user, "");
+        assert_string_equal(config->mail.password, "");
+        assert_string_equal(config->mail.from, "");
+        assert_int_equal(config->mail.timeout_ms, 30000);
+        assert_int_equal(config->mail.max_connections, 8);
+        assert_int_equal(config->mail.max_message_bytes, 10 << 20);
         assert_int_equal(config->tasks.max_interruptions, 3);
     }
 }
@@ -156,7 +180,6 @@ static void every_setting_is_read(void **state)
                                                             "  readers: 3\n"
                                                             "  max_running: 4\n"
                                                             "  queue_capacity: 2\n"
-                                                            "  keep_finished: 0\n"
                                                             "  max_interruptions: 0\n");
 
     (void)state;
@@ -190,11 +213,78 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config->concurrent_requests.content_chars, 0);
     assert_int_equal(config->tasks.runners, 1);
     assert_int_equal(config->tasks.queue_capacity, 2);
-    assert_int_equal(config->tasks.keep_finished, 0);
     assert_string_equal(config->tasks.store, "sqlite:/x/y.db");
     assert_int_equal(config->tasks.readers, 3);
     assert_int_equal(config->tasks.max_running, 4);
     assert_int_equal(config->tasks.max_interruptions, 0);
+}
+
+static void every_setting_of_tasks_and_mail_is_read(void **state)
+{
+    cleanup(config_free_scope) struct config *config = load("tasks:\n"
+                                                            "  steppers: 64\n"
+                                                            "  max_listeners: 7\n"
+                                                            "  max_payload: 1KiB\n"
+                                                            "  max_result: 2KiB\n"
+                                                            "  max_tags: 0\n"
+                                                            "  max_batch: 3\n"
+                                                            "  max_batch_bytes: 64KiB\n"
+                                                            "  max_attempts: 1000\n"
+                                                            "  timeout: 168h\n"
+                                                            "  backoff_base: 10ms\n"
+                                                            "  backoff_factor: 1.5\n"
+                                                            "  backoff_max: 10ms\n"
+                                                            "  backoff_jitter: 0\n"
+                                                            "  keep_succeeded: 0\n"
+                                                            "  keep_dead: 1\n"
+                                                            "  keep_cancelled: 2\n"
+                                                            "  keep_for: 720h\n"
+                                                            "  keep_events: 4\n"
+                                                            "  idempotency_ttl: 1m\n"
+                                                            "  allowed_hosts: [a.example, '*.b.example']\n"
+                                                            "  webhook_secret: 0123456789abcdef\n"
+                                                            "mail:\n"
+                                                            "  server: smtps://mail.example:465\n"
+                                                            "  starttls: never\n"
+                                                            "  user: u\n"
+                                                            "  password: p\n"
+                                                            "  from: heddle@example.org\n"
+                                                            "  timeout: 1s\n"
+                                                            "  max_connections: 1\n"
+                                                            "  max_message: 1KiB\n");
+
+    (void)state;
+    assert_int_equal(config->tasks.steppers, 64);
+    assert_int_equal(config->tasks.max_listeners, 7);
+    assert_int_equal(config->tasks.max_payload_bytes, 1024);
+    assert_int_equal(config->tasks.max_result_bytes, 2048);
+    assert_int_equal(config->tasks.max_tags, 0);
+    assert_int_equal(config->tasks.max_batch, 3);
+    assert_int_equal(config->tasks.max_batch_bytes, 65536);
+    assert_int_equal(config->tasks.max_attempts, 1000);
+    assert_int_equal(config->tasks.timeout_ms, 7 * 24 * 3600000);
+    assert_int_equal(config->tasks.backoff_base_ms, 10);
+    assert_true(config->tasks.backoff_factor == 1.5);
+    assert_int_equal(config->tasks.backoff_max_ms, 10);
+    assert_true(config->tasks.backoff_jitter == 0);
+    assert_int_equal(config->tasks.keep_succeeded, 0);
+    assert_int_equal(config->tasks.keep_dead, 1);
+    assert_int_equal(config->tasks.keep_cancelled, 2);
+    assert_int_equal(config->tasks.keep_for_ms, UINT64_C(720) * 3600000);
+    assert_int_equal(config->tasks.keep_events, 4);
+    assert_int_equal(config->tasks.idempotency_ttl_ms, 60000);
+    assert_int_equal(config->tasks.allowed_hosts.count, 2);
+    assert_string_equal(config->tasks.allowed_hosts.items[0], "a.example");
+    assert_string_equal(config->tasks.allowed_hosts.items[1], "*.b.example");
+    assert_string_equal(config->tasks.webhook_secret, "0123456789abcdef");
+    assert_string_equal(config->mail.server, "smtps://mail.example:465");
+    assert_int_equal(config->mail.starttls, MAIL_TLS_NEVER);
+    assert_string_equal(config->mail.user, "u");
+    assert_string_equal(config->mail.password, "p");
+    assert_string_equal(config->mail.from, "heddle@example.org");
+    assert_int_equal(config->mail.timeout_ms, 1000);
+    assert_int_equal(config->mail.max_connections, 1);
+    assert_int_equal(config->mail.max_message_bytes, 1024);
 }
 
 static void localhost_is_a_numeric_address(void **state)
@@ -255,18 +345,38 @@ static void unix_paths_end_at_107_bytes(void **state)
 
 /* Rows */
 
+/* Calls `use` for every row there is, those of the maps' entries included. */
+static void for_each_row(void (*use)(const struct config_table *table, const struct config_row *row))
+{
+    for (size_t i = 0; i < config_settings.row_count; i++) {
+        const struct config_map *map = config_settings.rows[i].map;
+        use(&config_settings, &config_settings.rows[i]);
+        for (size_t j = 0; map && j < map->table.row_count; j++)
+            use(&map->table, &map->table.rows[j]);
+    }
+}
+
+static void check_complete(const struct config_table *table, const struct config_row *row)
+{
+    size_t same = 0;
+
+    assert_non_null(row->key);
+    for (size_t i = 0; i < table->row_count; i++)
+        same += strcmp(table->rows[i].key, row->key) == 0;
+    assert_int_equal(same, 1);
+    assert_true(strlen(row->key) < CONFIG_KEY_MAX_BYTES - 2 * CONFIG_NAME_MAX_BYTES);
+    assert_true(row->min <= row->max);
+    assert_true(row->default_text || table != &config_settings);
+    assert_true((row->type == CONFIG_MAP) == (row->map != NULL));
+    assert_true((row->type == CONFIG_CHOICE) == (row->names != NULL));
+    assert_null(strchr(row->help, '|'));
+    assert_int_equal(row->help[strlen(row->help) - 1], '.');
+}
+
 static void rows_are_complete(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        const struct config_row *row = &config_rows[i];
-        assert_non_null(row->key);
-        assert_ptr_equal(row_of(row->key), row);
-        assert_true(strlen(row->key) < CONFIG_KEY_MAX_BYTES);
-        assert_true(row->min <= row->max);
-        assert_null(strchr(row->help, '|'));
-        assert_int_equal(row->help[strlen(row->help) - 1], '.');
-    }
+    for_each_row(check_complete);
 }
 
 static bool is_number(const struct config_row *row)
@@ -274,35 +384,46 @@ static bool is_number(const struct config_row *row)
     return row->type <= CONFIG_MODE;
 }
 
+/* Any of the structs that a table fills. */
+union object {
+    struct config config;
+    struct config_queue queue;
+    struct config_command command;
+    struct config_schedule schedule;
+};
+
 static int set(const struct config_row *row, uint64_t value)
 {
     static const enum parse_kind kinds[] = {PARSE_UINT, PARSE_DURATION, PARSE_SIZE, PARSE_MODE};
     char text[PARSE_TEXT_SIZE];
-    struct config config = {0};
+    union object object = {0};
 
     parse_format(kinds[row->type], value, text);
-    int r = config_value_set(row, text, &config, NULL);
+    int r = config_value_set(row, text, &object, NULL);
     if (r == 0) {
         uint64_t stored = 0;
-        memcpy(&stored, field_of(&config, row), row->size);
+        memcpy(&stored, field_of(&object, row), row->size);
         assert_true(stored == value);
     }
     return r;
 }
 
+static void check_range(const struct config_table *table, const struct config_row *row)
+{
+    (void)table;
+    if (!is_number(row))
+        return;
+    assert_int_equal(set(row, row->min), 0);
+    assert_int_equal(set(row, row->max), 0);
+    assert_int_equal(set(row, row->max + 1), -ERANGE);
+    if (row->min > 0)
+        assert_int_equal(set(row, row->min - 1), -ERANGE);
+}
+
 static void numbers_are_taken_at_both_ends_of_their_range(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        const struct config_row *row = &config_rows[i];
-        if (!is_number(row))
-            continue;
-        assert_int_equal(set(row, row->min), 0);
-        assert_int_equal(set(row, row->max), 0);
-        assert_int_equal(set(row, row->max + 1), -ERANGE);
-        if (row->min > 0)
-            assert_int_equal(set(row, row->min - 1), -ERANGE);
-    }
+    for_each_row(check_range);
 }
 
 /* Errors */
@@ -725,6 +846,516 @@ static void lists_end_at_1000_urls(void **state)
                      "f.yaml:1003:5: concurrent_requests.urls: has more than 1000 items\n");
 }
 
+/* Fractions, rates, booleans */
+
+static void fractions_rates_and_booleans_are_read(void **state)
+{
+    static const struct {
+        const char *text;
+        double value;
+    } rates[] = {{"0", 0},           {"1/s", 1}, {"100/s", 100}, {"30/m", 0.5}, {"1000/h", 1000.0 / 3600},
+                 {"1000000/s", 1e6}, {"60/m", 1}};
+    cleanup(config_free_scope) struct config *fractions =
+        load("tasks: {backoff_factor: 99.999999, backoff_jitter: 0.000001}");
+
+    (void)state;
+    assert_true(fractions->tasks.backoff_factor == 99.999999);
+    assert_true(fractions->tasks.backoff_jitter == 0.000001);
+    for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "queues: {q: {rate: %s, paused: true}}", rates[i].text);
+        cleanup(config_free_scope) struct config *config = load(text);
+        assert_true(config->tasks.queues[0].rate_per_s == rates[i].value);
+        assert_true(config->tasks.queues[0].is_paused);
+    }
+}
+
+static void wrong_fractions_rates_and_booleans_are_refused(void **state)
+{
+#define NUMBER "; write a number such as 2 or 0.25 (0 to 1)\n"
+#define RATE                                                                                                 \
+    " is not a rate; write 0 for none, or a rate such as 10/s, 30/m or 1000/h (1 to 1000000 before the "     \
+    "slash)\n"
+    static const char *const cases[][3] = {
+        {"tasks: {backoff_jitter: %s}", "1.000001", "\"1.000001\" is out of range" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "2", "\"2\" is out of range" NUMBER},
+        {"tasks: {backoff_jitter: %s}", ".5", "\".5\" is not a number" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "0.", "\"0.\" is not a number" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "1e0", "\"1e0\" is not a number" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "-0", "\"-0\" is not a number" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "nan", "\"nan\" is not a number" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "00.5", "\"00.5\" is not a number" NUMBER},
+        {"tasks: {backoff_jitter: %s}", "0.1234567", "\"0.1234567\" is not a number" NUMBER},
+        {"queues: {q: {rate: %s}}", "10", "\"10\"" RATE},
+        {"queues: {q: {rate: %s}}", "0/s", "\"0/s\"" RATE},
+        {"queues: {q: {rate: %s}}", "/s", "\"/s\"" RATE},
+        {"queues: {q: {rate: %s}}", "1/d", "\"1/d\"" RATE},
+        {"queues: {q: {rate: %s}}", "1/s/s", "\"1/s/s\"" RATE},
+        {"queues: {q: {rate: %s}}", "1000001/s", "\"1000001/s\"" RATE},
+        {"queues: {q: {rate: %s}}", "0000000000000000000000000000000000000001/s",
+         "\"0000000000000000000000000000000000000001/s\"" RATE},
+        {"queues: {q: {paused: %s}}", "yes", "\"yes\" is neither true nor false; write true or false\n"},
+        {"queues: {q: {paused: %s}}", "True", "\"True\" is neither true nor false; write true or false\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[128];
+        char expected[512];
+        const char *key = strstr(cases[i][0], "jitter") ? "tasks.backoff_jitter"
+                          : strstr(cases[i][0], "rate") ? "queues.q.rate"
+                                                        : "queues.q.paused";
+        snprintf(text, sizeof(text), "%.*s%s%s", (int)(strchr(cases[i][0], '%') - cases[i][0]), cases[i][0],
+                 cases[i][1], strchr(cases[i][0], '%') + 2);
+        snprintf(expected, sizeof(expected), "f.yaml:1:%d: %s: %s",
+                 (int)(strchr(cases[i][0], '%') - cases[i][0]) + 1, key, cases[i][2]);
+        expect_errors(text, expected);
+    }
+}
+
+/* Maps */
+
+static void entries_are_read_with_their_defaults(void **state)
+{
+    cleanup(config_free_scope) struct config *config = load(
+        "queues:\n"
+        "  mail: {concurrency: 4, rate: 100/s, paused: true, weight: 1000}\n"
+        "  default:\n"
+        "  A-b_9: {}\n"
+        "commands:\n"
+        "  report:\n"
+        "    argv: [/usr/bin/env, '', -n]\n"
+        "    environment: [A=b, _C=, D=e=f]\n"
+        "    directory: /tmp\n"
+        "    timeout: 1m\n"
+        "    max_memory: 1GiB\n"
+        "    max_open_files: 16\n"
+        "    cpu: 10s\n"
+        "  other: {argv: [/bin/true]}\n"
+        "schedules:\n"
+        "  nightly: {cron: 0 3 * * *, time_zone: Europe/Vienna, kind: command, queue: mail,\n"
+        "    payload: '{\"command\": \"report\"}', missed: all, priority: 0, max_attempts: 1, timeout: 1s}\n"
+        "  hourly: {cron: '@hourly', kind: sleep}\n");
+
+    (void)state;
+    assert_int_equal(config->tasks.queue_count, 3);
+    const struct config_queue *queues = config->tasks.queues;
+    assert_string_equal(queues[0].name, "mail");
+    assert_int_equal(queues[0].concurrency, 4);
+    assert_true(queues[0].rate_per_s == 100);
+    assert_true(queues[0].is_paused);
+    assert_int_equal(queues[0].weight, 1000);
+    assert_string_equal(queues[1].name, "default");
+    assert_int_equal(queues[1].concurrency, 0);
+    assert_true(queues[1].rate_per_s == 0);
+    assert_false(queues[1].is_paused);
+    assert_int_equal(queues[1].weight, 1);
+    assert_string_equal(queues[2].name, "A-b_9");
+
+    assert_int_equal(config->tasks.command_count, 2);
+    const struct config_command *commands = config->tasks.commands;
+    assert_string_equal(commands[0].name, "report");
+    assert_int_equal(commands[0].argv.count, 3);
+    assert_string_equal(commands[0].argv.items[0], "/usr/bin/env");
+    assert_string_equal(commands[0].argv.items[1], "");
+    assert_string_equal(commands[0].argv.items[2], "-n");
+    assert_int_equal(commands[0].environment.count, 3);
+    assert_string_equal(commands[0].environment.items[2], "D=e=f");
+    assert_string_equal(commands[0].directory, "/tmp");
+    assert_int_equal(commands[0].timeout_ms, 60000);
+    assert_int_equal(commands[0].max_memory_bytes, 1 << 30);
+    assert_int_equal(commands[0].max_open_files, 16);
+    assert_int_equal(commands[0].cpu_ms, 10000);
+    assert_string_equal(commands[1].directory, "/");
+    assert_int_equal(commands[1].environment.count, 0);
+    assert_int_equal(commands[1].timeout_ms, 3600000);
+    assert_int_equal(commands[1].max_memory_bytes, 0);
+    assert_int_equal(commands[1].max_open_files, 256);
+    assert_int_equal(commands[1].cpu_ms, 0);
+
+    assert_int_equal(config->tasks.schedule_count, 2);
+    const struct config_schedule *schedules = config->tasks.schedules;
+    assert_string_equal(schedules[0].name, "nightly");
+    assert_string_equal(schedules[0].cron, "0 3 * * *");
+    assert_string_equal(schedules[0].time_zone, "Europe/Vienna");
+    assert_string_equal(schedules[0].kind, "command");
+    assert_string_equal(schedules[0].queue, "mail");
+    assert_string_equal(schedules[0].payload, "{\"command\": \"report\"}");
+    assert_int_equal(schedules[0].missed, MISSED_ALL);
+    assert_int_equal(schedules[0].priority, 0);
+    assert_int_equal(schedules[0].max_attempts, 1);
+    assert_int_equal(schedules[0].timeout_ms, 1000);
+    assert_string_equal(schedules[1].time_zone, "UTC");
+    assert_string_equal(schedules[1].queue, "default");
+    assert_string_equal(schedules[1].payload, "{}");
+    assert_int_equal(schedules[1].missed, MISSED_ONCE);
+    assert_int_equal(schedules[1].priority, 5);
+    assert_int_equal(schedules[1].max_attempts, 0);
+    assert_int_equal(schedules[1].timeout_ms, 0);
+}
+
+static void empty_maps_are_no_entries(void **state)
+{
+    static const char *const empty[] = {"queues:\n", "queues: {}\n", "queues: ~\ncommands:\nschedules: {}\n"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(empty); i++) {
+        cleanup(config_free_scope) struct config *config = load(empty[i]);
+        assert_int_equal(config->tasks.queue_count, 0);
+        assert_null(config->tasks.queues);
+    }
+}
+
+static void entries_have_the_errors_of_other_settings(void **state)
+{
+#define X32 "abcdefghijklmnopqrstuvwxyz-_0123"
+    static const char *const cases[][2] = {
+        {"queues: {q: {weight: 0}}",
+         "f.yaml:1:22: queues.q.weight: \"0\" is out of range; write a whole number (1 to 1000)\n"},
+        {"queues:\n  q:\n    wieght: 1\n",
+         "f.yaml:3:5: unknown key \"wieght\" in queues.q; did you mean \"weight\"?\n"},
+        {"queues:\n  q:\n    fetch: 1\n", "f.yaml:3:5: unknown key \"fetch\" in queues.q\n"},
+        {"queues:\n  q:\n    weight: 1\n    weight: 2\n",
+         "f.yaml:4:5: duplicate key \"queues.q.weight\"; it is already on line 3, column 5\n"},
+        {"queues:\n  q:\n    weight: 1\n  r:\n  q: {x: 1}\n",
+         "f.yaml:5:3: duplicate key \"queues.q\"; it is already on line 2, column 3\n"},
+        {"queues: {}\nqueues: {}\n",
+         "f.yaml:2:1: duplicate key \"queues\"; it is already on line 1, column 1\n"},
+        {"queue: {}\n", "f.yaml:1:1: unknown key \"queue\"; did you mean \"queues\"?\n"},
+        {"tasks: {queues: {}}\n", "f.yaml:1:9: unknown key \"queues\" in tasks; did you mean \"queues\"?\n"},
+        {"queues: [a]\n",
+         "f.yaml:1:9: queues must be a mapping, the name of a queue and its settings below it\n"},
+        {"queues: {q: 4}\n", "f.yaml:1:13: queues.q must be a mapping, lines of the form key: value\n"},
+        {"queues: {q: [4]}\n", "f.yaml:1:13: queues.q must be a mapping, lines of the form key: value\n"},
+        {"queues: {q: &a {}}\n",
+         "f.yaml:1:16: queues.q: has an anchor (&name), which is not supported; write the value itself\n"},
+        {"queues: {q: {weight: }}\n", "f.yaml:1:14: queues.q.weight: has no value; write a whole number, or "
+                                      "take the key out for the default (1)\n"},
+        {"queues: {a b: {weight: 0}}\n",
+         "f.yaml:1:10: queues: \"a b\" is not a name; write 1 to 64 letters, digits, - and _\n"},
+        {"queues: {a.b: }\n",
+         "f.yaml:1:10: queues: \"a.b\" is not a name; write 1 to 64 letters, digits, - and _\n"},
+        {"queues: {\"\": {}}\n",
+         "f.yaml:1:11: queues: \"\" is not a name; write 1 to 64 letters, digits, - and _\n"},
+        {"queues: {\"a\\0\": {}}\n",
+         "f.yaml:1:11: queues: \"a\\x00\" is not a name; write 1 to 64 letters, digits, - and _\n"},
+        {"queues: {" X32 X32 "4: {}}\n",
+         "f.yaml:1:10: queues: \"" X32 X32 "4\" is not a name; write 1 to 64 letters, digits, - and _\n"},
+        {"queues: {" X32 X32 ": {concurrency: x}}\n",
+         "f.yaml:1:90: queues." X32 X32
+         ".concurrency: \"x\" is not a whole number; write a whole number (0 to 1000000)\n"},
+        {"queues: {? [a] : {weight: 0}, q: {weight: 1001}}\n",
+         "f.yaml:1:12: a key must be a word\n"
+         "f.yaml:1:43: queues.q.weight: \"1001\" is out of range; write a whole number (1 to 1000)\n"},
+        {"queues: {q: {}}\nsocket_mode: 9\n",
+         "f.yaml:2:14: socket_mode: \"9\" is not an octal mode; write an octal mode such as 0660 (0000 to "
+         "0777)\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        expect_errors(cases[i][0], cases[i][1]);
+}
+
+static void what_has_no_default_must_be_given(void **state)
+{
+    static const char *const cases[][2] = {
+        {"commands:\n  mail:\n", "f.yaml:2:3: commands.mail: argv is missing\n"},
+        {"commands:\n  mail:\n    timeout: 1m\n", "f.yaml:2:3: commands.mail: argv is missing\n"},
+        {"commands:\n  mail:\n    argv: []\n",
+         "f.yaml:3:11: commands.mail.argv: has 0 items; write a list of 1 to 64\n"},
+        {"commands:\n  mail:\n    argv: x\n",
+         "f.yaml:3:11: commands.mail.argv: is not a list; write a list of texts, each on a line of its own "
+         "after a dash\n"},
+        {"schedules:\n  s: {}\n", "f.yaml:2:3: schedules.s: cron is missing\n"
+                                  "f.yaml:2:3: schedules.s: kind is missing\n"},
+        {"schedules:\n  s: {cron: ~, kind: sleep}\n",
+         "f.yaml:2:13: schedules.s.cron: has no value; write a text\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        expect_errors(cases[i][0], cases[i][1]);
+}
+
+static void expect_entries_max(const char *map, const char *entry, unsigned max)
+{
+    cleanup(buf_done) struct buf text = BUF_INIT(LONG_TEXT_MAX);
+    char expected[128];
+
+    buf_printf(&text, "%s:\n", map);
+    for (unsigned i = 0; i < max; i++)
+        buf_printf(&text, "  e%u: %s\n", i, entry);
+    config_free(load_text(text.data, text.size));
+    buf_printf(&text, "  one_more: %s\n  and_more: {x: y}\n", entry);
+    snprintf(expected, sizeof(expected), "f.yaml:%u:3: %s: has more than %u entries\n", max + 2, map, max);
+    expect_errors_of(text.data, text.size, expected);
+}
+
+static void maps_end_at_their_number_of_entries(void **state)
+{
+    (void)state;
+    expect_entries_max("queues", "{}", 64);
+    expect_entries_max("commands", "{argv: [/bin/true]}", 256);
+    expect_entries_max("schedules", "{cron: '* * * * *', kind: sleep}", 256);
+}
+
+static void lists_of_texts_end_at_their_number_of_items(void **state)
+{
+    cleanup(buf_done) struct buf text = BUF_INIT(LONG_TEXT_MAX);
+
+    (void)state;
+    buf_append_str(&text, "commands:\n  c:\n    argv:\n    - /a\n");
+    repeated("    - a\n", 63, &text);
+    config_free(load_text(text.data, text.size));
+    buf_append_str(&text, "    - a\n");
+    expect_errors_of(text.data, text.size, "f.yaml:68:7: commands.c.argv: has more than 64 items\n");
+    text.size = 0;
+    buf_append_str(&text, "commands:\n  c:\n    argv: [/a, ");
+    repeated("x", 4097, &text);
+    buf_append_str(&text, "]\n");
+    expect_errors_of(text.data, text.size,
+                     "f.yaml:3:16: commands.c.argv: an item has 4097 bytes; at most 4096 are allowed\n");
+}
+
+static void entries_are_checked_together(void **state)
+{
+    static const char *const cases[][2] = {
+        {"schedules:\n  s: {cron: x, kind: k, queue: q}\nqueues: {p: }\n",
+         "f.yaml:2:25: schedules.s.queue: \"q\" is not one of the queues; write default, or add it to "
+         "them\n"},
+        {"schedules:\n  s: {cron: 60 * * * *, kind: k}\n",
+         "f.yaml:2:7: schedules.s.cron: minute: \"60\" has a value that is not from 0 to 59\n"},
+        {"schedules:\n  s: {cron: '@daily', kind: k, time_zone: Europe/Atlantis}\n",
+         "f.yaml:2:32: schedules.s.time_zone: there is no time zone \"Europe/Atlantis\" in "
+         "/usr/share/zoneinfo/\n"},
+        {"commands:\n  c: {argv: [/a], environment: [AB=1, A=1, AB=2]}\n",
+         "f.yaml:2:19: commands.c.environment: has the variable AB twice\n"},
+        {"tasks: {backoff_base: 2h}\n",
+         "f.yaml:1:9: tasks.backoff_base: 2h is more than tasks.backoff_max, 1h\n"},
+        {"tasks: {backoff_max: 10ms}\n",
+         "f.yaml: tasks.backoff_base: 1s is more than tasks.backoff_max, 10ms\n"},
+        {"mail: {user: u}\n", "f.yaml:1:8: mail.user: goes with mail.password, which is not set\n"},
+        {"mail: {password: p}\n", "f.yaml:1:8: mail.password: goes with mail.user, which is not set\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        expect_errors(cases[i][0], cases[i][1]);
+    config_free(load("schedules:\n  s: {cron: '@daily', kind: k, queue: q}\nqueues: {q: }\n"));
+}
+
+/* Texts that name something */
+
+struct text_case {
+    const char *text;
+    const char *error; /* NULL: it is allowed */
+};
+
+static void expect_texts(const char *before, const char *after, const char *key,
+                         const struct text_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        cleanup(buf_done) struct buf text = BUF_INIT(4096);
+        cleanup(buf_done) struct buf expected = BUF_INIT(4096);
+        buf_printf(&text, "%s'%s'%s\n", before, cases[i].text, after);
+        buf_printf(&expected, "f.yaml:1:%zu: %s: %s\n", strlen(before) + 2, key,
+                   cases[i].error ? cases[i].error : "");
+        buf_append(&expected, "", 1);
+        if (cases[i].error)
+            expect_errors_of(text.data, text.size, expected.data);
+        else
+            config_free(load_text(text.data, text.size));
+    }
+}
+
+static void allowed_hosts_are_names_or_addresses(void **state)
+{
+#define HOSTS "; write a host such as example.org, *.example.org, example.org:8443 or [::1]:80"
+    static const struct text_case cases[] = {
+        {"example.org", NULL},
+        {"Example.ORG:65535", NULL},
+        {"*.example.org", NULL},
+        {"*.example.org:8443", NULL},
+        {"localhost:9001", NULL},
+        {"upstream", NULL},
+        {"a_b.c-d", NULL},
+        {"127.0.0.1", NULL},
+        {"127.0.0.1:9001", NULL},
+        {"[::1]", NULL},
+        {"[::1]:80", NULL},
+        {"3com.com", NULL},
+        {"", "\"\" has no host" HOSTS},
+        {"*", "\"*\" has a host that is neither a name nor an address" HOSTS},
+        {"*.", "\"*.\" has no host" HOSTS},
+        {"*.*.a", "\"*.*.a\" has a host that is neither a name nor an address" HOSTS},
+        {"a.*", "\"a.*\" has a host that is neither a name nor an address" HOSTS},
+        {"*.127.0.0.1", "\"*.127.0.0.1\" has *. before an address" HOSTS},
+        {"*.[::1]", "\"*.[::1]\" has *. before an address" HOSTS},
+        {"http://a", "\"http://a\" is a URL" HOSTS},
+        {"a/b", "\"a/b\" is a URL" HOSTS},
+        {"a:", "\"a:\" has a port that is not a number from 1 to 65535" HOSTS},
+        {"a:0", "\"a:0\" has a port that is not a number from 1 to 65535" HOSTS},
+        {"a:65536", "\"a:65536\" has a port that is not a number from 1 to 65535" HOSTS},
+        {"::1", "\"::1\" has more than one colon (an IPv6 address is written in brackets)" HOSTS},
+        {"[::1]a", "\"[::1]a\" has something behind the brackets" HOSTS},
+        {"[a]", "\"[a]\" has a host that is neither a name nor an address" HOSTS},
+        {"[::1", "\"[::1\" has more than one colon (an IPv6 address is written in brackets)" HOSTS},
+        {"a..b", "\"a..b\" has a host that is neither a name nor an address" HOSTS},
+        {".a", "\".a\" has a host that is neither a name nor an address" HOSTS},
+        {"a.", "\"a.\" has a host that is neither a name nor an address" HOSTS},
+        {"127.1", "\"127.1\" has a host that is neither a name nor an address" HOSTS},
+        {"u@a", "\"u@a\" has a host that is neither a name nor an address" HOSTS},
+        {X32 X32, "\"" X32 X32 "\" has a host that is neither a name nor an address" HOSTS},
+    };
+
+    (void)state;
+    expect_texts("tasks: {allowed_hosts: [", "]}", "tasks.allowed_hosts", cases, ARRAY_LEN(cases));
+}
+
+static void mail_servers_have_a_scheme_and_a_host(void **state)
+{
+#define SERVER "write smtp://HOST:PORT or smtps://HOST:PORT"
+    static const struct text_case cases[] = {
+        {"", NULL},
+        {"smtp://localhost:25", NULL},
+        {"smtps://[::1]:465", NULL},
+        {"smtp://mail.example", NULL},
+        {"mail.example:25", "\"mail.example:25\" is not a mail server; " SERVER},
+        {"http://a", "\"http://a\" is not a mail server; " SERVER},
+        {"smtp://", "\"smtp://\" has no host; " SERVER},
+        {"smtp://a/b", "\"smtp://a/b\" has a host that is neither a name nor an address; " SERVER},
+        {"smtp://u:hunter2@a", "has a user name; " SERVER ", and the name in mail.user"},
+    };
+
+    (void)state;
+    expect_texts("mail: {server: ", "}", "mail.server", cases, ARRAY_LEN(cases));
+}
+
+static void senders_are_one_address(void **state)
+{
+#define SENDER " is not a mail address; write one such as heddle@example.org"
+    static const struct text_case cases[] = {
+        {"", NULL},
+        {"a@b", NULL},
+        {"first.last+tag@example.org", NULL},
+        {"a", "\"a\"" SENDER},
+        {"@b", "\"@b\"" SENDER},
+        {"a@", "\"a@\"" SENDER},
+        {"a@b@c", "\"a@b@c\"" SENDER},
+        {"A <a@b>", "\"A <a@b>\"" SENDER},
+        {"a@b,c@d", "\"a@b,c@d\"" SENDER},
+    };
+
+    (void)state;
+    expect_texts("mail: {from: ", "}", "mail.from", cases, ARRAY_LEN(cases));
+}
+
+static void texts_of_schedules_are_checked(void **state)
+{
+#define ZONE " is not a time zone; write one such as UTC or Europe/Vienna"
+    static const struct text_case zones[] = {
+        {"Etc/GMT+1", NULL},
+        {"America/Argentina/Buenos_Aires", NULL},
+        {"/etc/passwd", "\"/etc/passwd\"" ZONE},
+        {"../x", "\"../x\"" ZONE},
+        {"a/../../x", "\"a/../../x\"" ZONE},
+        {"CET-1CEST,M3.5.0", "\"CET-1CEST,M3.5.0\"" ZONE},
+    };
+    static const struct text_case kinds[] = {
+        {"sleep", NULL},
+        {"a b", "\"a b\" is not a name; write 1 to 64 letters, digits, - and _"},
+    };
+    static const struct text_case payloads[] = {
+        {"{\"a\": [1, {\"b\": null}]}", NULL},
+        {"[]",
+         "is not a JSON object: line 1, column 1 (byte 0): a JSON object is expected, it begins with '{'"},
+        {"{\"a\": 1", "is not a JSON object: line 1, column 8 (byte 7): '}' expected near end of file"},
+        {"", "is not a JSON object: line 1, column 1 (byte 0): a JSON object is expected, there is nothing"},
+    };
+
+    (void)state;
+    expect_texts("schedules: {s: {cron: '@daily', kind: k, time_zone: ", "}}", "schedules.s.time_zone", zones,
+                 ARRAY_LEN(zones));
+    expect_texts("schedules: {s: {cron: '@daily', kind: ", "}}", "schedules.s.kind", kinds, ARRAY_LEN(kinds));
+    expect_texts("schedules: {s: {cron: '@daily', kind: k, payload: ", "}}", "schedules.s.payload", payloads,
+                 ARRAY_LEN(payloads));
+    expect_errors("schedules: {s: {cron: '@daily', kind: k, payload: {a: b}}}",
+                  "f.yaml:1:51: schedules.s.payload: is a mapping; write a single value, a JSON object in "
+                  "quotes\n");
+}
+
+static void texts_of_commands_are_checked(void **state)
+{
+    static const struct text_case paths[] = {
+        {"/bin/true", NULL},
+        {"true", "\"true\" is not an absolute path; write one that begins with /"},
+        {"", "\"\" is not an absolute path; write one that begins with /"},
+    };
+    static const struct text_case variables[] = {
+        {"A=", NULL},
+        {"=secret", "an item is not a variable; write NAME=value"},
+        {"secret", "an item is not a variable; write NAME=value"},
+        {"1A=secret", "an item is not a variable; write NAME=value"},
+        {"A B=secret", "an item is not a variable; write NAME=value"},
+    };
+
+    (void)state;
+    expect_texts("commands: {c: {argv: [", "]}}", "commands.c.argv", paths, ARRAY_LEN(paths));
+    expect_texts("commands: {c: {argv: [/a], directory: ", "}}", "commands.c.directory", paths, 2);
+    expect_texts("commands: {c: {argv: [/a], environment: [", "]}}", "commands.c.environment", variables,
+                 ARRAY_LEN(variables));
+}
+
+static void webhook_secrets_are_long_enough(void **state)
+{
+#define BASE64_24 "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+#define BASE64    "is not a secret: what follows whsec_ must be base64 of 24 to 64 bytes"
+    static const struct text_case cases[] = {
+        {"", NULL},
+        {"sixteen bytes...", NULL},
+        {"whsec_" BASE64_24, NULL},
+        {"whsec_" BASE64_24 BASE64_24 "MDEyMzQ1Njc4OWFiY2RlZg==", NULL},
+        {"fifteen bytes..", "is too short for a secret; write whsec_ and base64, or at least 16 bytes"},
+        {"whsec_", BASE64},
+        {"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY=", BASE64},
+        {"whsec_" BASE64_24 "!", BASE64},
+        {"whsec_" BASE64_24 "A===", BASE64},
+        {"whsec_" BASE64_24 "AAA", BASE64},
+        {"whsec_" BASE64_24 BASE64_24 "MDEyMzQ1Njc4OWFiY2RlZmc=", BASE64},
+    };
+
+    (void)state;
+    expect_texts("tasks: {webhook_secret: ", "}", "tasks.webhook_secret", cases, ARRAY_LEN(cases));
+}
+
+static void secrets_are_not_repeated(void **state)
+{
+#define HIDDEN "is not one line of text in which ${ begins ${NAME} or ${NAME:-default}\n"
+    static const char *const cases[][2] = {
+        {"mail: {user: u, password: \"hunter2\\n\"}", "f.yaml:1:28: mail.password: " HIDDEN},
+        {"mail: {user: u, password: \"${hunter-2}\"}", "f.yaml:1:28: mail.password: " HIDDEN},
+        {"mail: {user: u, password: \"${HEDDLE_LINES}\"}", "f.yaml:1:28: mail.password: " HIDDEN},
+        {"tasks: {webhook_secret: \"hunter2${\"}", "f.yaml:1:26: tasks.webhook_secret: " HIDDEN},
+        {"commands: {c: {argv: [/a], environment: [\"A=hunter2\\e\"]}}",
+         "f.yaml:1:43: commands.c.environment: " HIDDEN},
+        {"tasks: {webhook_secret: \"${HEDDLE_UNSET}\"}",
+         "f.yaml:1:26: tasks.webhook_secret: the environment variable HEDDLE_UNSET is not set; set it or "
+         "write ${HEDDLE_UNSET:-default}\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *password = strstr(cases[i][0], "password");
+        cleanup(buf_done) struct buf expected = BUF_INIT(1024);
+        buf_append_str(&expected, cases[i][1]);
+        if (password) /* what was refused is as if it were not there */
+            buf_append_str(&expected, "f.yaml:1:8: mail.user: goes with mail.password, which is not set\n");
+        buf_append(&expected, "", 1);
+        expect_errors(cases[i][0], expected.data);
+    }
+}
+
 /* Files */
 
 static void expect_load_error(const char *path, const char *expected)
@@ -811,31 +1442,89 @@ static void uncomment(char *text)
 
 static bool same_value(const struct config_row *row, const struct config *a, const struct config *b)
 {
-    if (row->type == CONFIG_TEXT || row->type == CONFIG_STORE)
+    if (row->type == CONFIG_TEXT || row->type == CONFIG_JSON || row->type == CONFIG_STORE)
         return strcmp(*(char *const *)field_of(a, row), *(char *const *)field_of(b, row)) == 0;
     return memcmp(field_of(a, row), field_of(b, row), row->size) == 0;
 }
 
 static void sample_shows_every_row_with_its_default(void **state)
 {
-    static const char *const shown[] = {"listen", "concurrent_requests.urls"};
+    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts"};
     cleanup(buf_done) struct buf text = BUF_INIT(65536);
     cleanup(config_free_scope) struct config *defaults = load("");
 
     (void)state;
     uncomment(read_file("conf/heddle.yaml", &text));
     cleanup(config_free_scope) struct config *config = load(text.data);
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        const struct config_row *row = &config_rows[i];
+    for (size_t i = 0; i < config_settings.row_count; i++) {
+        const struct config_row *row = &config_settings.rows[i];
         const char *dot = strchr(row->key, '.');
         char line[CONFIG_KEY_MAX_BYTES];
+        bool is_own = false;
         snprintf(line, sizeof(line), "\n%s%s:", dot ? "  " : "", dot ? dot + 1 : row->key);
         if (!strstr(text.data, line))
             fail_msg("conf/heddle.yaml does not show %s", row->key);
-        if (strcmp(row->key, shown[0]) != 0 && strcmp(row->key, shown[1]) != 0 &&
-            !same_value(row, config, defaults))
+        for (size_t j = 0; j < ARRAY_LEN(shown); j++)
+            is_own |= strcmp(row->key, shown[j]) == 0;
+        if (!is_own && !same_value(row, config, defaults))
             fail_msg("conf/heddle.yaml does not show the default of %s", row->key);
     }
+}
+
+/* The text of the section that `key` begins, without the "# " before each of its lines. */
+static void uncomment_section(const char *text, const char *key, struct buf *out)
+{
+    char start[CONFIG_KEY_MAX_BYTES];
+
+    snprintf(start, sizeof(start), "\n%s:", key);
+    const char *line = strstr(text, start);
+    assert_non_null(line);
+    line = strchr(line + 1, '\n') + 1;
+    buf_printf(out, "%s\n", start + 1);
+    for (; strncmp(line, "  # ", 4) == 0; line = strchr(line, '\n') + 1)
+        buf_printf(out, "  %.*s\n", (int)strcspn(line + 4, "\n"), line + 4);
+}
+
+/* Each map has one example, which says all that an entry can say. */
+static void sample_has_an_example_of_each_entry(void **state)
+{
+    cleanup(buf_done) struct buf text = BUF_INIT(65536);
+    cleanup(buf_done) struct buf examples = BUF_INIT(65536);
+
+    (void)state;
+    read_file("conf/heddle.yaml", &text);
+    for (size_t i = 0; i < config_settings.row_count; i++) {
+        const struct config_row *row = &config_settings.rows[i];
+        if (row->type != CONFIG_MAP)
+            continue;
+        size_t start = examples.size;
+        uncomment_section(text.data, row->key, &examples);
+        buf_append(&examples, "", 1);
+        for (size_t j = 0; j < row->map->table.row_count; j++) {
+            char line[CONFIG_KEY_MAX_BYTES];
+            snprintf(line, sizeof(line), "\n    %s: ", row->map->table.rows[j].key);
+            if (!strstr(examples.data + start, line))
+                fail_msg("conf/heddle.yaml does not show %s.NAME.%s", row->key, row->map->table.rows[j].key);
+        }
+        examples.size--;
+    }
+    cleanup(config_free_scope) struct config *config = load_text(examples.data, examples.size);
+    assert_int_equal(config->tasks.queue_count, 1);
+    assert_int_equal(config->tasks.command_count, 1);
+    assert_int_equal(config->tasks.schedule_count, 1);
+}
+
+static char *document; /* CONFIGURATION.md */
+
+static void check_documented(const struct config_table *table, const struct config_row *row)
+{
+    const char *dot = strchr(row->key, '.');
+    char cell[CONFIG_KEY_MAX_BYTES];
+
+    (void)table;
+    snprintf(cell, sizeof(cell), "\n| `%s` | ", dot ? dot + 1 : row->key);
+    assert_non_null(strstr(document, cell));
+    assert_non_null(strstr(document, row->help));
 }
 
 static void document_has_every_row(void **state)
@@ -846,16 +1535,14 @@ static void document_has_every_row(void **state)
     config_write_markdown(&text);
     buf_append(&text, "", 1);
     assert_false(text.failed);
-    for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
-        const char *dot = strchr(config_rows[i].key, '.');
-        char cell[CONFIG_KEY_MAX_BYTES];
-        snprintf(cell, sizeof(cell), "\n| `%s` | ", dot ? dot + 1 : config_rows[i].key);
-        assert_non_null(strstr(text.data, cell));
-        assert_non_null(strstr(text.data, config_rows[i].help));
-    }
+    document = text.data;
+    for_each_row(check_documented);
     assert_non_null(strstr(text.data, "\n## fetch\n"));
     assert_non_null(
         strstr(text.data, "| `timeout` | duration | `10s` | 1ms to 1h | Longest time for one URL"));
+    assert_non_null(strstr(text.data, "\n## queues.NAME\n"));
+    assert_non_null(
+        strstr(text.data, "| `argv` | list of texts | none: must be given | 1 to 64 | The program"));
 }
 
 static int set_environment(void **state)
@@ -881,6 +1568,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_file_gives_the_defaults),
         cmocka_unit_test(every_setting_is_read),
+        cmocka_unit_test(every_setting_of_tasks_and_mail_is_read),
         cmocka_unit_test(localhost_is_a_numeric_address),
         cmocka_unit_test(wrong_addresses_are_refused),
         cmocka_unit_test(unix_paths_end_at_107_bytes),
@@ -907,10 +1595,27 @@ int main(void)
         cmocka_unit_test(wrong_urls_are_refused),
         cmocka_unit_test(urls_end_at_8_kib),
         cmocka_unit_test(lists_end_at_1000_urls),
+        cmocka_unit_test(fractions_rates_and_booleans_are_read),
+        cmocka_unit_test(wrong_fractions_rates_and_booleans_are_refused),
+        cmocka_unit_test(entries_are_read_with_their_defaults),
+        cmocka_unit_test(empty_maps_are_no_entries),
+        cmocka_unit_test(entries_have_the_errors_of_other_settings),
+        cmocka_unit_test(what_has_no_default_must_be_given),
+        cmocka_unit_test(maps_end_at_their_number_of_entries),
+        cmocka_unit_test(lists_of_texts_end_at_their_number_of_items),
+        cmocka_unit_test(entries_are_checked_together),
+        cmocka_unit_test(allowed_hosts_are_names_or_addresses),
+        cmocka_unit_test(mail_servers_have_a_scheme_and_a_host),
+        cmocka_unit_test(senders_are_one_address),
+        cmocka_unit_test(texts_of_schedules_are_checked),
+        cmocka_unit_test(texts_of_commands_are_checked),
+        cmocka_unit_test(webhook_secrets_are_long_enough),
+        cmocka_unit_test(secrets_are_not_repeated),
         cmocka_unit_test(files_that_cannot_be_read_are_reported),
         cmocka_unit_test(unreadable_file_is_reported),
         cmocka_unit_test(our_configurations_load),
         cmocka_unit_test(sample_shows_every_row_with_its_default),
+        cmocka_unit_test(sample_has_an_example_of_each_entry),
         cmocka_unit_test(document_has_every_row),
     };
     return cmocka_run_group_tests(tests, set_environment, NULL);

@@ -2,6 +2,7 @@
 #include "fake_names.h"
 
 #include <arpa/inet.h>
+#include <jansson.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
@@ -433,6 +434,465 @@ static void redirects_do_not_start_the_time_anew(void **state)
     assert_true(probe.fetch.redirects >= 1);
     assert_true(probe.fetch.redirects < 20);
     probe_done(&probe);
+    pool_end(&pool);
+}
+
+/* ---- calls ---- */
+
+static void probe_init_call(struct probe *probe, const char *path, const struct fetch_call *call)
+{
+    probe_init_at(probe, "127.0.0.1", path);
+    probe->fetch.call = call;
+    probe->fetch.keep_max_bytes = 1 << 20;
+}
+
+/* What the upstream has seen of the request; the caller calls json_decref. */
+static json_t *echo_of(const struct probe *probe)
+{
+    json_error_t error;
+    json_t *echo = json_loadb(probe->fetch.body.data, probe->fetch.body.size, JSON_ALLOW_NUL, &error);
+
+    if (!echo)
+        fail_msg("%s: %s: %.*s", probe->fetch.error, error.text, (int)probe->fetch.body.size,
+                 probe->fetch.body.data);
+    return echo;
+}
+
+static const char *echoed_header(json_t *echo, const char *name)
+{
+    return json_string_value(json_object_get(json_object_get(echo, "headers"), name));
+}
+
+static void a_call_is_sent_as_it_was_given(void **state)
+{
+    static const char *const headers[] = {"X-One: 1",           "Content-Type: application/json", "X-Empty:",
+                                          "User-Agent: mine/1", "Authorization: Bearer x",        NULL};
+    static const struct {
+        const char *method;
+        const char *body;
+        const char *length; /* of the Content-Length; NULL: none */
+    } rows[] = {
+        {"GET", "", NULL},    {"POST", "{\"a\": 1}\r\n", "10"},
+        {"POST", "", "0"},    {"PUT", "x=1&y", "5"},
+        {"PUT", "", "0"},     {"PATCH", "p", "1"},
+        {"PATCH", "", "0"},   {"DELETE", "why", "3"},
+        {"DELETE", "", NULL}, {"OPTIONS", "", NULL},
+    };
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fetch_call call = {rows[i].method, headers, rows[i].body, strlen(rows[i].body)};
+        struct probe probe;
+        probe_init_call(&probe, "/?echo=1", &call);
+        run(&pool, &probe);
+        json_t *echo = echo_of(&probe);
+        assert_int_equal(probe.fetch.reason, FETCH_OK);
+        assert_string_equal(json_string_value(json_object_get(echo, "method")), rows[i].method);
+        assert_string_equal(json_string_value(json_object_get(echo, "body")), rows[i].body);
+        assert_string_equal(echoed_header(echo, "X-One"), "1");
+        assert_string_equal(echoed_header(echo, "X-Empty"), "");
+        assert_string_equal(echoed_header(echo, "Content-Type"), "application/json");
+        assert_string_equal(echoed_header(echo, "User-Agent"), "mine/1");
+        assert_string_equal(echoed_header(echo, "Authorization"), "Bearer x");
+        assert_string_equal(echoed_header(echo, "Accept-Encoding"), "gzip");
+        if (rows[i].length)
+            assert_string_equal(echoed_header(echo, "Content-Length"), rows[i].length);
+        else
+            assert_null(echoed_header(echo, "Content-Length"));
+        json_decref(echo);
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+static void a_call_has_no_headers_that_nobody_asked_for(void **state)
+{
+    const struct fetch_call call = {.method = "POST", .body = "a=1", .body_size = 3};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    probe_init_call(&probe, "/?echo=1", &call);
+    run(&pool, &probe);
+    json_t *echo = echo_of(&probe);
+    json_t *headers = json_object_get(echo, "headers");
+    assert_int_equal(json_object_size(headers), 5);
+    assert_non_null(echoed_header(echo, "Host"));
+    assert_non_null(echoed_header(echo, "Accept"));
+    assert_non_null(echoed_header(echo, "Accept-Encoding"));
+    assert_non_null(strstr(echoed_header(echo, "User-Agent"), "heddle"));
+    assert_string_equal(echoed_header(echo, "Content-Length"), "3");
+    json_decref(echo);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+/* More than libcurl sends with the head, more than the socket takes at once, and what libcurl would ask for
+ * with Expect: the upstream waits for nothing. */
+static void a_large_body_arrives(void **state)
+{
+    static char body[3 << 20];
+    const struct fetch_call call = {.method = "POST", .body = body, .body_size = sizeof(body)};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    memset(body, '\n', sizeof(body));
+    probe_init_call(&probe, "/?echo=1", &call);
+    run(&pool, &probe);
+    json_t *echo = echo_of(&probe);
+    assert_int_equal(json_integer_value(json_object_get(echo, "body_size")), sizeof(body));
+    assert_null(echoed_header(echo, "Expect"));
+    json_decref(echo);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+/* What stays corked goes out after 200 ms. */
+static void bodies_of_all_sizes_leave_at_once(void **state)
+{
+    static char body[1 << 20];
+    static const size_t sizes[] = {1, 1000, 1400, 16384, 65535, 65536, 65537, 100000, 262144, 1 << 20};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    uint64_t elapsed_ns = 0;
+
+    for (size_t i = 0; i < 5 * ARRAY_LEN(sizes); i++) {
+        struct fetch_call call = {.method = "PUT", .body = body, .body_size = sizes[i % ARRAY_LEN(sizes)]};
+        struct probe probe;
+        probe_init_call(&probe, "/", &call);
+        run(&pool, &probe);
+        assert_int_equal(probe.fetch.reason, FETCH_OK);
+        elapsed_ns += probe.fetch.elapsed_ns;
+        probe_done(&probe);
+    }
+    assert_true(elapsed_ns < 5 * ARRAY_LEN(sizes) * 20 * NS_PER_MS);
+    pool_end(&pool);
+}
+
+/* They use the same handle and connection. */
+static void a_fetch_after_a_call_is_a_plain_get(void **state)
+{
+    static const char *const headers[] = {"X-One: 1", NULL};
+    static const char *const methods[] = {"POST", "HEAD", "DELETE", "PURGE"};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        struct fetch_call call = {.method = methods[i], .headers = headers};
+        probe_init_call(&probe, "/?echo=1&retry_after=9&status=300&type=text/x-one", &call);
+        assert_outcome(&pool, &probe, FETCH_OK, 300);
+        probe_init_at(&probe, "127.0.0.1", "/?echo=1");
+        probe.fetch.keep_max_bytes = 1000;
+        run(&pool, &probe);
+        json_t *echo = echo_of(&probe);
+        assert_string_equal(json_string_value(json_object_get(echo, "method")), "GET");
+        assert_int_equal(json_object_size(json_object_get(echo, "headers")), 4);
+        assert_null(echoed_header(echo, "X-One"));
+        assert_null(probe.fetch.content_type);
+        assert_int_equal(probe.fetch.retry_after_s, 0);
+        json_decref(echo);
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+static void a_head_has_no_body_however_long_that_would_be(void **state)
+{
+    const struct fetch_call call = {.method = "HEAD"};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, max_response: 64KiB}");
+    struct probe probe;
+
+    probe_init_call(&probe, "/?size=100000", &call);
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_OK);
+    assert_int_equal(probe.fetch.body.size, 0);
+    assert_true(probe.fetch.body_is_whole);
+    probe_done(&probe);
+    probe_init_at(&probe, "127.0.0.1", "/?size=100000"); /* the limit holds again */
+    assert_outcome(&pool, &probe, FETCH_TOO_LARGE, 200);
+    pool_end(&pool);
+}
+
+static void what_an_error_says_is_kept_for_a_call(void **state)
+{
+    const struct fetch_call call = {.method = "POST", .body = "x", .body_size = 1};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, max_response: 64KiB}");
+    struct probe probe;
+
+    probe_init_call(&probe, "/?status=422&body=no%20such%20field&type=text/plain;charset=utf-8", &call);
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_HTTP_STATUS);
+    assert_int_equal(probe.fetch.status, 422);
+    assert_string_equal(probe.fetch.content_type, "text/plain;charset=utf-8");
+    assert_int_equal(probe.fetch.body.size, 13);
+    assert_memory_equal(probe.fetch.body.data, "no such field", 13);
+    probe_done(&probe);
+    probe_init_call(&probe, "/?status=500&size=100000", &call);
+    assert_outcome(&pool, &probe, FETCH_TOO_LARGE, 500);
+    pool_end(&pool);
+}
+
+static uint64_t retry_after_of(struct pool *pool, const char *value)
+{
+    const struct fetch_call call = {.method = "GET"};
+    struct probe probe;
+    char path[256];
+
+    snprintf(path, sizeof(path), "/?status=503&retry_after=%s", value);
+    probe_init_call(&probe, path, &call);
+    run(pool, &probe);
+    uint64_t retry_after_s = probe.fetch.retry_after_s;
+    probe_done(&probe);
+    return retry_after_s;
+}
+
+static void retry_after_is_read(void **state)
+{
+    time_t later = time(NULL) + 3600;
+    struct tm parts;
+    char date[64];
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    gmtime_r(&later, &parts);
+    strftime(date, sizeof(date), "%a,%%20%d%%20%b%%20%Y%%20%H:%M:%S%%20GMT", &parts);
+    assert_int_equal(retry_after_of(&pool, "0"), 0);
+    assert_int_equal(retry_after_of(&pool, "120"), 120);
+    assert_int_equal(retry_after_of(&pool, "86400"), 86400);
+    assert_in_range(retry_after_of(&pool, date), 3500, 3600);
+    assert_int_equal(retry_after_of(&pool, "Wed,%2021%20Oct%202015%2007:28:00%20GMT"), 0);
+    assert_int_equal(retry_after_of(&pool, "soon"), 0);
+    assert_int_equal(retry_after_of(&pool, "-5"), 0);
+    pool_end(&pool);
+}
+
+static void only_calls_that_read_follow_redirects(void **state)
+{
+    static const struct {
+        const char *method;
+        int status;
+    } rows[] = {{"GET", 200}, {"HEAD", 200}, {"POST", 302}, {"PUT", 302}, {"DELETE", 302}};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fetch_call call = {.method = rows[i].method};
+        struct probe probe;
+        probe_init_call(&probe, "/?redirect=2", &call);
+        assert_outcome(&pool, &probe, FETCH_OK, rows[i].status);
+    }
+    pool_end(&pool);
+}
+
+/* From 127.0.0.1 to a name of the same upstream, which is another origin. */
+static void headers_stay_with_their_origin(void **state)
+{
+    static const char *const headers[] = {"Authorization: Bearer x", "X-Key: y", "Accept: text/plain", NULL};
+    static const char *const hosts[] = {"127.0.0.1", "once.test"};
+    const struct fetch_call call = {.method = "GET", .headers = headers};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct probe probe;
+        char path[256];
+        snprintf(path, sizeof(path), "/?redirect_to=http%%3A%%2F%%2F%s%%3A%u%%2F%%3Fecho%%3D1", hosts[i],
+                 mock.port);
+        probe_init_call(&probe, path, &call);
+        run(&pool, &probe);
+        json_t *echo = echo_of(&probe);
+        assert_int_equal(echoed_header(echo, "Authorization") != NULL, i == 0);
+        assert_int_equal(echoed_header(echo, "X-Key") != NULL, i == 0);
+        assert_string_equal(echoed_header(echo, "Accept"), "text/plain");
+        json_decref(echo);
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+static bool may_visit_127(const struct fetch *fetch, const struct fetch_target *target, struct err *err)
+{
+    struct fetch_place place = fetch_target_place(target);
+
+    assert_ptr_equal(fetch->arg, &mock);
+    if (strcmp(place.host, "127.0.0.1") == 0)
+        return true;
+    err_set(err, -EACCES, "%s:%u is not allowed", place.host, place.port);
+    return false;
+}
+
+static void a_redirect_goes_only_where_it_may(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?redirect=2");
+    probe.fetch.may_visit = may_visit_127;
+    probe.fetch.arg = &mock;
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
+    probe_init_at(&probe, "127.0.0.1", "/?redirect_to=http%3A%2F%2F127.0.0.1%40once.test%3A7%2F");
+    probe.fetch.may_visit = may_visit_127;
+    probe.fetch.arg = &mock;
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_PROTOCOL);
+    assert_string_equal(probe.fetch.error, "redirect not followed: once.test:7 is not allowed");
+    assert_int_equal(probe.fetch.status, 302);
+    assert_int_equal(atomic_load(&names_asked), 0);
+    probe_done(&probe);
+    pool_end(&pool);
+}
+
+static void a_call_can_be_cancelled_while_it_sends(void **state)
+{
+    static char body[8 << 20];
+    const struct fetch_call call = {.method = "PUT", .body = body, .body_size = sizeof(body)};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    for (int round = 0; round < 20; round++) {
+        struct probe probe;
+        probe_init_call(&probe, "/?stall=1", &call);
+        submit(&pool, &probe);
+        fetch_cancel(&probe.fetch);
+        wait_for_count(&probe.done, 1);
+        assert_int_equal(probe.fetch.reason, FETCH_CANCELLED);
+        probe_done(&probe);
+    }
+    pool_end(&pool);
+}
+
+static void headers_that_are_not_the_callers_are_refused(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *value;
+        int result;
+    } rows[] = {
+        {"X-One", "1", 0},
+        {"x!#$%&'*+-.^_`|~9", "a\tb \xc3\xa4 \xff", 0},
+        {"Authorization", "Bearer x", 0},
+        {"Cookie", "", 0},
+        {"Content-Type", "text/plain", 0},
+        {"", "1", -EINVAL},
+        {"X One", "1", -EINVAL},
+        {"X:One", "1", -EINVAL},
+        {":authority", "x", -EINVAL},
+        {"X-\xc3\xa4", "1", -EINVAL},
+        {"X-One\r\nX-Two", "1", -EINVAL},
+        {"X-One", "1\r\nX-Two: 2", -EINVAL},
+        {"X-One", "1\nX-Two: 2", -EINVAL},
+        {"X-One", "1\r", -EINVAL},
+        {"X-One", "\x01", -EINVAL},
+        {"X-One", "\x7f", -EINVAL},
+        {"Host", "example.org", -EINVAL},
+        {"content-length", "3", -EINVAL},
+        {"Transfer-Encoding", "chunked", -EINVAL},
+        {"connection", "close", -EINVAL},
+        {"Expect", "100-continue", -EINVAL},
+        {"Upgrade", "h2c", -EINVAL},
+        {"TE", "trailers", -EINVAL},
+        {"Accept-Encoding", "br", -EINVAL},
+        {"proxy-authorization", "Basic x", -EINVAL},
+    };
+    static char longest[FETCH_HEADER_MAX_BYTES + 1];
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err = {0};
+        if (fetch_header_check(rows[i].name, rows[i].value, &err) != rows[i].result)
+            fail_msg("%s: %s: %s", rows[i].name, rows[i].value, err.text);
+        assert_int_equal(err.text[0] != '\0', rows[i].result != 0);
+    }
+    memset(longest, 'x', FETCH_HEADER_MAX_BYTES);
+    assert_int_equal(fetch_header_check("A", longest, NULL), -ERANGE);
+    assert_int_equal(fetch_header_check("A", longest + 1, NULL), 0);
+}
+
+/* ---- time-outs of their own ---- */
+
+static void a_fetch_can_have_a_time_out_of_its_own(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 1s}");
+    struct probe probe;
+
+    probe_init_at(&probe, "127.0.0.1", "/?stall=1");
+    probe.fetch.timeout_ms = 50;
+    run(&pool, &probe);
+    assert_int_equal(probe.fetch.reason, FETCH_TIMEOUT);
+    assert_string_equal(probe.fetch.error, "timed out after 50 ms");
+    assert_in_range(probe.fetch.elapsed_ns, 50 * NS_PER_MS, 900 * NS_PER_MS);
+    probe_done(&probe);
+    probe_init_at(&probe, "127.0.0.1", "/?delay=1200");
+    probe.fetch.timeout_ms = 60000;
+    assert_outcome(&pool, &probe, FETCH_OK, 200);
+    pool_end(&pool);
+}
+
+static uint64_t earliest_of(const struct fetch *fetches, const bool *is_in, size_t count)
+{
+    uint64_t earliest_ns = CLOCK_NEVER;
+
+    for (size_t i = 0; i < count; i++)
+        if (is_in[i])
+            earliest_ns = MIN(earliest_ns, clock_deadline_ns(fetches[i].start_ns, fetches[i].timeout_ms));
+    return earliest_ns;
+}
+
+/* Against a search through all of them. */
+static void the_next_to_time_out_is_found_whoever_left(void **state)
+{
+    static struct fetch fetches[200];
+    static bool is_in[ARRAY_LEN(fetches)];
+    struct fetch_worker worker = {.live = TAILQ_HEAD_INITIALIZER(worker.live)};
+    (void)state;
+
+    srand(1);
+    for (size_t i = 0; i < 20000; i++) {
+        size_t at = (size_t)rand() % ARRAY_LEN(fetches);
+        struct fetch *fetch = rand() % 4 == 0 && worker.live_own ? deadline_first(&worker) : &fetches[at];
+        at = (size_t)(fetch - fetches);
+        is_in[at] = !is_in[at];
+        if (is_in[at]) {
+            *fetch =
+                (struct fetch){.worker = &worker, .start_ns = i, .timeout_ms = 1 + (unsigned)rand() % 50};
+            deadline_add(fetch);
+        } else {
+            deadline_remove(fetch);
+        }
+        assert_int_equal(deadline_first_ns(&worker), earliest_of(fetches, is_in, ARRAY_LEN(fetches)));
+    }
+}
+
+/* In any order among themselves and among those without; some leave early. */
+static void each_fetch_times_out_at_its_time(void **state)
+{
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1, timeout: 300ms}");
+    size_t count = 400;
+    struct probe *probes = probes_at(count, "127.0.0.1", "/?stall=1");
+
+    for (size_t i = 0; i < count; i++)
+        probes[i].fetch.timeout_ms = i % 5 == 0 ? 0 : 100 + i * 7919 % 500;
+    submit_all(&pool, probes, count);
+    for (size_t i = 0; i < count; i += 3)
+        fetch_cancel(&probes[i].fetch);
+    wait_for_count(&done_count, (unsigned)count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t timeout_ms = probes[i].fetch.timeout_ms ? probes[i].fetch.timeout_ms : 300;
+        assert_int_equal(probes[i].fetch.reason, i % 3 == 0 ? FETCH_CANCELLED : FETCH_TIMEOUT);
+        if (i % 3 != 0)
+            assert_in_range(probes[i].fetch.elapsed_ns, timeout_ms * NS_PER_MS,
+                            (timeout_ms + 5000) * NS_PER_MS);
+        probe_done(&probes[i]);
+    }
+    free(probes);
     pool_end(&pool);
 }
 
@@ -1135,6 +1595,22 @@ int main(void)
         cmocka_unit_test(a_location_with_a_space_is_followed),
         cmocka_unit_test(without_redirects_the_redirect_is_the_answer),
         cmocka_unit_test(redirects_do_not_start_the_time_anew),
+        cmocka_unit_test(a_call_is_sent_as_it_was_given),
+        cmocka_unit_test(a_call_has_no_headers_that_nobody_asked_for),
+        cmocka_unit_test(a_large_body_arrives),
+        cmocka_unit_test(bodies_of_all_sizes_leave_at_once),
+        cmocka_unit_test(a_fetch_after_a_call_is_a_plain_get),
+        cmocka_unit_test(a_head_has_no_body_however_long_that_would_be),
+        cmocka_unit_test(what_an_error_says_is_kept_for_a_call),
+        cmocka_unit_test(retry_after_is_read),
+        cmocka_unit_test(only_calls_that_read_follow_redirects),
+        cmocka_unit_test(headers_stay_with_their_origin),
+        cmocka_unit_test(a_redirect_goes_only_where_it_may),
+        cmocka_unit_test(a_call_can_be_cancelled_while_it_sends),
+        cmocka_unit_test(headers_that_are_not_the_callers_are_refused),
+        cmocka_unit_test(a_fetch_can_have_a_time_out_of_its_own),
+        cmocka_unit_test(the_next_to_time_out_is_found_whoever_left),
+        cmocka_unit_test(each_fetch_times_out_at_its_time),
         cmocka_unit_test(a_fetch_cancelled_at_once_ends),
         cmocka_unit_test(a_fetch_cancelled_while_it_runs_ends),
         cmocka_unit_test(a_fetch_cancelled_before_it_ran_has_no_status),

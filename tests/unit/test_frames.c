@@ -218,6 +218,59 @@ static void the_next_request_is_left_alone(void **state)
     assert_body(&frames, &in, "second");
 }
 
+static void the_body_is_moved_to_the_front(void **state)
+{
+    struct frames frames;
+    (void)state;
+
+    for (size_t piece = 1; piece < 20; piece++) {
+        cleanup(buf_done) struct buf in = BUF_INIT(1 << 16);
+        make_request(&in, 100, "0123456789abcdef", piece);
+        assert_int_equal(scan_whole(&frames, &in), FRAMES_COMPLETE);
+        assert_int_equal(frames_move_body(&frames, in.data), 16);
+        assert_memory_equal(in.data, "0123456789abcdef", 16);
+    }
+}
+
+/* ---- one parameter ---- */
+
+static void assert_param(const struct frames *frames, const char *bytes, const char *name,
+                         const char *expected)
+{
+    char value[400];
+    int length = frames_find_param(frames, bytes, name, value, sizeof(value));
+
+    assert_int_equal(length, strlen(expected));
+    assert_string_equal(value, expected);
+}
+
+static void a_parameter_is_found_however_it_is_cut(void **state)
+{
+    char long_value[301];
+    char value[8];
+    struct frames frames;
+    (void)state;
+
+    memset(long_value, 'v', 300);
+    long_value[300] = '\0';
+    for (size_t piece = 1; piece < 40; piece++) {
+        cleanup(buf_done) struct buf in = BUF_INIT(1 << 16);
+        make_request(&in, piece, "", 1);
+        assert_int_equal(scan_whole(&frames, &in), FRAMES_COMPLETE);
+        assert_param(&frames, in.data, "REQUEST_METHOD", "GET");
+        assert_param(&frames, in.data, "EMPTY", "");
+        assert_param(&frames, in.data, "", "no name");
+        assert_param(&frames, in.data, "LONG", long_value);
+        assert_int_equal(frames_find_param(&frames, in.data, "LONG", value, sizeof(value)), 300);
+        assert_string_equal(value, "vvvvvvv");
+        assert_int_equal(frames_find_param(&frames, in.data, "LONG", value, 1), 300);
+        assert_string_equal(value, "");
+        assert_int_equal(frames_find_param(&frames, in.data, "REQUEST", value, sizeof(value)), -ENOENT);
+        assert_int_equal(frames_find_param(&frames, in.data, "request_method", value, sizeof(value)),
+                         -ENOENT);
+    }
+}
+
 /* ---- limits ---- */
 
 static void a_body_over_the_limit_shows_in_the_header_of_its_record(void **state)
@@ -419,6 +472,8 @@ static bool are_whole(const void *params, size_t size, size_t piece)
     add_params(&in, &content, piece);
     add_stdin(&in, "", 0, 1);
     assert_int_equal(scan_whole(&frames, &in), FRAMES_COMPLETE);
+    char value[4];
+    assert_int_equal(frames_find_param(&frames, in.data, "none", value, sizeof(value)), -ENOENT);
     return frames_params_are_whole(&frames, in.data);
 }
 
@@ -470,6 +525,47 @@ static void lengths_beyond_the_end_are_not_believed(void **state)
     assert_true(are_whole("\x00\x00", 2, 1));
 }
 
+/* ---- what goes out ---- */
+
+static void what_goes_out_is_cut_into_records(void **state)
+{
+    static const size_t sizes[] = {1, 65534, 65535, 65536, 131070, 131071, 200000};
+    static char content[200000];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(content); i++)
+        content[i] = (char)(i / 13);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        cleanup(buf_done) struct buf out = BUF_INIT(1 << 20);
+        cleanup(buf_done) struct buf read = BUF_INIT(1 << 20);
+        frames_append_stdout(&out, 0x102, content, sizes[i]);
+        assert_int_equal(out.size, frames_stdout_size(sizes[i]));
+        assert_memory_equal(out.data, "\1\6\1\2", 4);
+        for (size_t at = 0; at < out.size;) {
+            const unsigned char *header = (const unsigned char *)out.data + at;
+            size_t size = (size_t)header[4] << 8 | header[5];
+            buf_append(&read, out.data + at + FCGI_HEADER_LEN, size);
+            at += FCGI_HEADER_LEN + size + header[6];
+        }
+        assert_int_equal(read.size, sizes[i]);
+        assert_memory_equal(read.data, content, sizes[i]);
+    }
+    assert_int_equal(frames_stdout_size(0), 0);
+}
+
+static void an_answer_ends_with_two_records(void **state)
+{
+    static const char expected[] = "\1\6\1\2\0\0\0\0"
+                                   "\1\3\1\2\0\10\0\0"
+                                   "\0\0\0\0\0\0\0\0";
+    cleanup(buf_done) struct buf out = BUF_INIT(1 << 10);
+    (void)state;
+
+    frames_append_end(&out, 0x102);
+    assert_int_equal(out.size, FRAMES_END_SIZE);
+    assert_memory_equal(out.data, expected, FRAMES_END_SIZE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +577,8 @@ int main(void)
         cmocka_unit_test(padding_is_skipped),
         cmocka_unit_test(a_request_without_parameters_is_complete),
         cmocka_unit_test(the_next_request_is_left_alone),
+        cmocka_unit_test(the_body_is_moved_to_the_front),
+        cmocka_unit_test(a_parameter_is_found_however_it_is_cut),
         cmocka_unit_test(a_body_over_the_limit_shows_in_the_header_of_its_record),
         cmocka_unit_test(a_body_of_just_the_limit_is_taken),
         cmocka_unit_test(parameters_over_the_limit_are_refused_by_their_header),
@@ -495,6 +593,8 @@ int main(void)
         cmocka_unit_test(garbage_is_refused),
         cmocka_unit_test(parameters_cut_short_are_not_whole),
         cmocka_unit_test(lengths_beyond_the_end_are_not_believed),
+        cmocka_unit_test(what_goes_out_is_cut_into_records),
+        cmocka_unit_test(an_answer_ends_with_two_records),
     };
 
     return cmocka_run_group_tests_name("frames", tests, NULL, NULL);

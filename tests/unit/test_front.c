@@ -203,6 +203,18 @@ static void post_echo(struct request *req)
     request_reply(req, 200, "application/octet-stream", body, size);
 }
 
+static void post_drop(struct request *req)
+{
+    request_drop_body(req);
+    get_hold(req);
+}
+
+static void get_empty(struct request *req)
+{
+    request_add_header(req, "ETag", "\"7\"");
+    request_reply_empty(req, (int)strtol(request_path_arg(req), NULL, 10));
+}
+
 static void get_item(struct request *req)
 {
     request_add_header(req, "X-App", request_app(req));
@@ -262,13 +274,17 @@ static void get_flood(struct request *req)
 
 static const struct route routes[] = {
     {"/now", HTTP_GET, .handler = get_now},
-    {"/health", HTTP_GET, .always = true, .handler = get_now},
+    {"/health", HTTP_GET, .flags = ROUTE_ALWAYS, .handler = get_now},
     {"/hold", HTTP_GET, .handler = get_hold},
     {"/async", HTTP_GET, .handler = get_async},
     {"/too-late", HTTP_GET, .handler = get_too_late},
     {"/big", HTTP_GET, .handler = get_big},
     {"/flood", HTTP_GET, .handler = get_flood},
     {"/echo", HTTP_POST, .handler = post_echo},
+    {"/large", HTTP_POST, .flags = ROUTE_LARGE_BODY, .handler = post_echo},
+    {"/large/{id}/hold", HTTP_POST, .flags = ROUTE_LARGE_BODY, .handler = get_hold},
+    {"/large/{id}/drop", HTTP_POST, .flags = ROUTE_LARGE_BODY, .handler = post_drop},
+    {"/empty/{status}", HTTP_GET, .handler = get_empty},
     {"/items/{id}", HTTP_GET, .handler = get_item},
     {"/id", HTTP_GET, .handler = get_id},
 };
@@ -324,7 +340,9 @@ static void use_tcp(struct server *server, struct listener *listener)
     server->tcp_port = ntohs(address.sin_port);
 }
 
-static void server_start_on(struct server *server, const char *yaml, unsigned max_in_flight, bool is_tcp)
+/* `options` without what is the same in all tests. */
+static void server_start_with(struct server *server, const char *yaml, struct front_options options,
+                              bool is_tcp)
 {
     static char app[] = "the app";
     struct listener listener;
@@ -337,7 +355,10 @@ static void server_start_on(struct server *server, const char *yaml, unsigned ma
     snprintf(server->path, sizeof(server->path), "%s/s", server->dir);
     snprintf(text, sizeof(text), "listen: unix:%s\n%s", server->path, yaml);
     server->config = config_of(text);
-    struct front_options options = {server->config, routes, ARRAY_LEN(routes), max_in_flight, app};
+    options.config = server->config;
+    options.routes = routes;
+    options.route_count = ARRAY_LEN(routes);
+    options.app = app;
     if (listener_open(&listener, server->config, &err) < 0)
         fail_msg("%s", err.text);
     if (is_tcp)
@@ -345,6 +366,11 @@ static void server_start_on(struct server *server, const char *yaml, unsigned ma
     start_resumers(server);
     if (front_create(&options, &listener, &server->front, &err) < 0 || front_start(server->front, &err) < 0)
         fail_msg("%s", err.text);
+}
+
+static void server_start_on(struct server *server, const char *yaml, unsigned max_in_flight, bool is_tcp)
+{
+    server_start_with(server, yaml, (struct front_options){.max_in_flight = max_in_flight}, is_tcp);
 }
 
 static void server_start(struct server *server, const char *yaml)
@@ -425,6 +451,14 @@ static void assert_header(struct client *client, int status, const char *header)
     answer_done(&answer);
 }
 
+static bool is_idle(void *arg)
+{
+    struct conn *conn = arg;
+
+    LOCK(&conn->lock);
+    return conn->state == CONN_IDLE;
+}
+
 static bool are_all_closed(void *arg)
 {
     struct front *front = arg;
@@ -467,6 +501,32 @@ static void head_has_the_headers_and_no_body(void **state)
     assert_non_null(strstr(answer.head.data, "\r\nContent-Length: 8388608\r\n"));
     assert_int_equal(answer.body.size, 0);
     answer_done(&answer);
+    client_done(&client);
+    server_stop(&server);
+}
+
+/* RFC 9110, 8.6: no Content-Length with 204, and with 304 only that of the 200 it stands for. */
+static void an_empty_answer_says_nothing_of_a_body(void **state)
+{
+    static const int statuses[] = {204, 304, 202};
+    struct server server;
+    (void)state;
+
+    server_start(&server, "");
+    struct client client = dial(&server);
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        struct answer answer;
+        char uri[32];
+        snprintf(uri, sizeof(uri), "/empty/%d", statuses[i]);
+        assert_true(get(&client, uri));
+        assert_true(client_read(&client, &answer));
+        assert_int_equal(answer.status, statuses[i]);
+        assert_int_equal(answer.body.size, 0);
+        assert_null(strstr(answer.head.data, "Content-Type:"));
+        assert_int_equal(strstr(answer.head.data, "\r\nContent-Length: 0\r\n") != NULL, statuses[i] == 202);
+        assert_non_null(strstr(answer.head.data, "\r\nETag: \"7\"\r\n"));
+        answer_done(&answer);
+    }
     client_done(&client);
     server_stop(&server);
 }
@@ -609,6 +669,323 @@ static void a_body_over_the_limit_is_answered_before_it_is_sent(void **state)
     assert_true(client_is_closed(&client));
     buf_done(&out);
     buf_done(&params);
+    client_done(&client);
+    server_stop(&server);
+}
+
+/* ---- large bodies ---- */
+
+#define LARGE_BYTES  ((size_t)1024 * 1024)
+#define BUDGET_BYTES (2 * LARGE_BYTES + LARGE_BYTES / 2)
+
+static void server_start_large(struct server *server, const char *yaml)
+{
+    server_start_with(server, yaml,
+                      (struct front_options){.max_in_flight = 10000,
+                                             .max_large_body_bytes = LARGE_BYTES,
+                                             .max_large_bytes_in_flight = BUDGET_BYTES},
+                      false);
+}
+
+static size_t budget_left(const struct server *server)
+{
+    return atomic_load(&server->front->large_budget);
+}
+
+static bool is_budget_taken(void *server)
+{
+    return budget_left(server) != BUDGET_BYTES;
+}
+
+static bool is_budget_whole(void *server)
+{
+    return budget_left(server) == BUDGET_BYTES;
+}
+
+/* BEGIN_REQUEST and PARAMS of a POST; no CONTENT_LENGTH when that is NULL. */
+static void add_head(struct buf *out, const char *uri, const char *content_length)
+{
+    cleanup(buf_done) struct buf params = BUF_INIT(1024);
+
+    add_pair(&params, "REQUEST_METHOD", "POST");
+    add_pair(&params, "REQUEST_URI", uri);
+    if (content_length)
+        add_pair(&params, "CONTENT_LENGTH", content_length);
+    add_begin(out, true);
+    add_params(out, &params, 7);
+}
+
+static void send_head(struct client *client, const char *uri, const char *content_length)
+{
+    cleanup(buf_done) struct buf out = BUF_INIT(1 << 16);
+
+    add_head(&out, uri, content_length);
+    assert_true(client_send(client, out.data, out.size));
+}
+
+static void send_body(struct client *client, const char *body, size_t size)
+{
+    cleanup(buf_done) struct buf out = BUF_INIT(4 * LARGE_BYTES);
+
+    add_stdin(&out, body, size, 32768);
+    assert_true(client_send(client, out.data, out.size));
+}
+
+static const char *large_body(void)
+{
+    static char body[LARGE_BYTES + 1];
+
+    for (size_t i = 0; i < LARGE_BYTES; i++)
+        body[i] = (char)(i / 251 + i);
+    return body;
+}
+
+static void assert_echo(struct client *client, const char *body, size_t size)
+{
+    struct answer answer;
+
+    assert_true(client_read(client, &answer));
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(answer.body.size, size);
+    assert_memory_equal(answer.body.data, body, size);
+    answer_done(&answer);
+}
+
+static void a_large_body_comes_whole_where_its_route_takes_it(void **state)
+{
+    static const char *const lengths[] = {"1048576", NULL, "what", ""};
+    static const char *const yamls[] = {"max_body: 1KiB", "max_body: 64KiB"};
+    struct server server;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(yamls); i++) {
+        server_start_large(&server, yamls[i]);
+        struct client client = dial(&server);
+        for (size_t j = 0; j < ARRAY_LEN(lengths); j++) {
+            send_head(&client, "/large?query", lengths[j]);
+            send_body(&client, large_body(), LARGE_BYTES);
+            assert_echo(&client, large_body(), LARGE_BYTES);
+            assert_int_equal(get_status(&client, "/now"), 200);
+            assert_true(is_budget_whole(&server));
+        }
+        assert_true(client_request(&client, true, "POST", "/large", "small", 5));
+        assert_echo(&client, "small", 5);
+        client_done(&client);
+        server_stop(&server);
+    }
+}
+
+/* Above the usual limit, but in the thread's buffer at once. */
+static void a_large_body_may_come_in_one_piece(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "max_body: 1KiB");
+    struct client client = dial(&server);
+    for (size_t size = 1023; size < 30000; size = size * 3 / 2) {
+        cleanup(buf_done) struct buf out = BUF_INIT(1 << 16);
+        add_head(&out, "/large", NULL);
+        add_stdin(&out, large_body(), size, 10000);
+        add_request(&out, true, "GET", "/now", "", 0); /* behind it */
+        assert_true(client_send(&client, out.data, out.size));
+        assert_echo(&client, large_body(), size);
+        assert_answer(&client, 200, "now");
+        assert_true(is_budget_whole(&server));
+    }
+    client_done(&client);
+    server_stop(&server);
+}
+
+struct sending {
+    struct client *client;
+    const struct buf *out;
+    bool is_sent;
+};
+
+static void *send_all(void *arg)
+{
+    struct sending *sending = arg;
+
+    sending->is_sent = client_send(sending->client, sending->out->data, sending->out->size);
+    return NULL;
+}
+
+static void what_is_behind_a_large_body_is_the_next_request(void **state)
+{
+    cleanup(buf_done) struct buf out = BUF_INIT(8 * LARGE_BYTES);
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "");
+    struct client client = dial(&server);
+    for (int i = 0; i < 3; i++) {
+        add_head(&out, "/large/", "1000000");
+        add_stdin(&out, large_body(), 1000000, 65535);
+        add_request(&out, true, "GET", "/items/7", "", 0);
+    }
+    pthread_t thread;
+    struct sending sending = {&client, &out, false};
+    start(&thread, send_all, &sending);
+    for (int i = 0; i < 3; i++) {
+        assert_echo(&client, large_body(), 1000000);
+        assert_answer(&client, 200, "7");
+    }
+    thread_join(thread);
+    assert_true(sending.is_sent);
+    client_done(&client);
+    server_stop(&server);
+}
+
+static void a_large_body_is_refused_where_its_route_does_not_take_it(void **state)
+{
+    static const struct {
+        const char *uri;
+        const char *length;
+        int status;
+    } rows[] = {
+        {"/echo", "65537", 413},
+        {"/echo", "99999999999999999999999999999999999999999999999999", 413},
+        {"/large", "1048577", 413},
+        {"/large", "18446744073709551616", 413},
+        {"/large/7/hold/x", "65537", 404},
+        {"/now", "65537", 405},
+        {"/%zz", "65537", 400},
+    };
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) { /* without a byte of the body */
+        struct client client = dial(&server);
+        send_head(&client, rows[i].uri, rows[i].length);
+        assert_int_equal(client_read_status(&client), rows[i].status);
+        assert_true(client_is_closed(&client));
+        client_done(&client);
+    }
+    assert_true(is_budget_whole(&server));
+    server_stop(&server);
+}
+
+/* It could take what is not its own: the budget has what was declared. */
+static void a_body_larger_than_it_was_declared_is_refused(void **state)
+{
+    static const char *const lengths[] = {"100", "70000"};
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "");
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        struct client client = dial(&server);
+        send_head(&client, "/large", lengths[i]);
+        send_body(&client, large_body(), 80000);
+        assert_int_equal(client_read_status(&client), 413);
+        client_done(&client);
+    }
+    wait_until(is_budget_whole, &server);
+    server_stop(&server);
+}
+
+static void large_bodies_share_a_budget(void **state)
+{
+    struct client clients[2];
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "");
+    for (unsigned i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = dial(&server);
+        send_head(&clients[i], "/large/7/hold", "1048576");
+        send_body(&clients[i], large_body(), LARGE_BYTES);
+        wait_for_count(&works.suspended, i + 1);
+    }
+    assert_int_equal(budget_left(&server), BUDGET_BYTES - 2 * LARGE_BYTES);
+    struct client third = dial(&server);
+    send_head(&third, "/large", "1048576");
+    assert_header(&third, 503, "\r\nRetry-After: 1\r\n");
+    assert_true(client_is_closed(&third));
+    client_done(&third);
+    third = dial(&server); /* a smaller one finds room, a usual one needs none */
+    send_head(&third, "/large", "500000");
+    send_body(&third, large_body(), 500000);
+    assert_echo(&third, large_body(), 500000);
+    assert_true(client_request(&third, true, "POST", "/large", "small", 5));
+    assert_echo(&third, "small", 5);
+    let_go_all();
+    for (unsigned i = 0; i < ARRAY_LEN(clients); i++) {
+        assert_answer(&clients[i], 200, "later");
+        client_done(&clients[i]);
+    }
+    assert_true(is_budget_whole(&server));
+    client_done(&third);
+    server_stop(&server);
+}
+
+/* With its connection, in the middle of it, while it is waited for, and by who has read it. */
+static void a_large_body_that_is_gone_leaves_its_room_to_others(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "");
+    for (unsigned round = 1; round <= 5; round++) {
+        struct client half = dial(&server);
+        send_head(&half, "/large", "1048576");
+        assert_true(client_send(&half, large_body(), 0));
+        client_done(&half);
+        wait_until(is_budget_whole, &server);
+
+        struct client held = dial(&server);
+        send_head(&held, "/large/7/hold", "1000000");
+        send_body(&held, large_body(), 1000000);
+        wait_for_count(&works.suspended, 2 * round - 1);
+        assert_int_equal(budget_left(&server), BUDGET_BYTES - 1000000);
+        client_done(&held);
+        wait_until(is_budget_whole, &server);
+
+        struct client dropped = dial(&server);
+        send_head(&dropped, "/large/7/drop", "1000000");
+        send_body(&dropped, large_body(), 1000000);
+        wait_for_count(&works.suspended, 2 * round);
+        assert_int_equal(budget_left(&server), BUDGET_BYTES - 1000000); /* for what was made of it */
+        let_go_all();
+        assert_answer(&dropped, 200, "later");
+        wait_until(is_budget_whole, &server);
+        client_done(&dropped);
+    }
+    server_stop(&server);
+}
+
+/* A claim is not memory: only what has arrived is. */
+static void a_large_body_takes_memory_as_it_arrives(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "client_timeout: 1m");
+    struct client client = dial(&server);
+    send_head(&client, "/large", "1048576");
+    wait_until(is_budget_taken, &server);
+    struct conn *conn = slab_find(server.front, 0);
+    wait_until(is_idle, conn);
+    mutex_lock(&conn->lock); /* nobody owns it meanwhile */
+    assert_true(conn->in.capacity < 1024);
+    mutex_unlock(&conn->lock);
+    client_done(&client);
+    wait_until(is_budget_whole, &server);
+    server_stop(&server);
+}
+
+static void a_half_large_body_ends_with_the_timeout(void **state)
+{
+    struct server server;
+    (void)state;
+
+    server_start_large(&server, "client_timeout: 100ms");
+    struct client client = dial(&server);
+    send_head(&client, "/large", "1048576");
+    assert_true(client_is_closed(&client));
+    assert_true(is_budget_whole(&server));
     client_done(&client);
     server_stop(&server);
 }
@@ -1455,14 +1832,6 @@ static void drain_under_overload_ends_when_the_last_request_does(void **state)
     }
 }
 
-static bool is_idle(void *arg)
-{
-    struct conn *conn = arg;
-
-    LOCK(&conn->lock);
-    return conn->state == CONN_IDLE;
-}
-
 /* The last request ends while one is being refused, which counts for a moment: then that one tells the drain.
  * `in_flight` is set by hand to have it so each time. */
 static void a_refused_request_may_be_the_last_that_the_drain_waits_for(void **state)
@@ -1534,7 +1903,7 @@ static void starts_and_stops_without_a_request(void **state)
 static void a_front_that_cannot_be_made_leaves_nothing_behind(void **state)
 {
     struct config *config = config_of("");
-    struct front_options options = {config, routes, ARRAY_LEN(routes), 1, NULL};
+    struct front_options options = {.config = config, .routes = routes, .route_count = ARRAY_LEN(routes)};
     unsigned before = count_descriptors();
     (void)state;
 
@@ -1558,7 +1927,7 @@ static void a_deadline_that_finds_the_connection_taken_is_not_lost(void **state)
 {
     struct listener listener = {.fd = -1};
     struct config *config = config_of("");
-    struct front_options options = {config, routes, ARRAY_LEN(routes), 1, NULL};
+    struct front_options options = {.config = config, .routes = routes, .route_count = ARRAY_LEN(routes)};
     struct front *front;
     (void)state;
 
@@ -1593,6 +1962,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_at_once_and_later),
         cmocka_unit_test(head_has_the_headers_and_no_body),
+        cmocka_unit_test(an_empty_answer_says_nothing_of_a_body),
         cmocka_unit_test(refuses_what_no_route_answers),
         cmocka_unit_test(ids_of_requests_are_given_or_made),
         cmocka_unit_test(closes_a_connection_that_is_not_to_be_kept),
@@ -1600,6 +1970,15 @@ int main(void)
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
         cmocka_unit_test(a_request_may_come_byte_by_byte),
         cmocka_unit_test(a_body_over_the_limit_is_answered_before_it_is_sent),
+        cmocka_unit_test(a_large_body_comes_whole_where_its_route_takes_it),
+        cmocka_unit_test(a_large_body_may_come_in_one_piece),
+        cmocka_unit_test(what_is_behind_a_large_body_is_the_next_request),
+        cmocka_unit_test(a_large_body_is_refused_where_its_route_does_not_take_it),
+        cmocka_unit_test(a_body_larger_than_it_was_declared_is_refused),
+        cmocka_unit_test(large_bodies_share_a_budget),
+        cmocka_unit_test(a_large_body_that_is_gone_leaves_its_room_to_others),
+        cmocka_unit_test(a_large_body_takes_memory_as_it_arrives),
+        cmocka_unit_test(a_half_large_body_ends_with_the_timeout),
         cmocka_unit_test(a_request_over_the_wire_limit_is_refused_however_it_is_cut),
         cmocka_unit_test(sockets_have_room_for_an_answer_that_is_written_at_once),
         cmocka_unit_test(a_peer_that_floods_is_read_in_turns),

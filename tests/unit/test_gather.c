@@ -59,8 +59,18 @@ static void fan_end(struct fan *fan)
 struct run {
     struct gather *gather;
     atomic_uint done;
+    atomic_uint parts_ended;
     atomic_bool is_wrong;
 };
+
+static void on_part_ended(void *arg)
+{
+    struct run *run = arg;
+
+    atomic_fetch_add(&run->parts_ended, 1);
+    if (atomic_load(&run->done) > 0)
+        atomic_store(&run->is_wrong, true);
+}
 
 static void on_done(struct gather *gather, void *arg)
 {
@@ -79,6 +89,7 @@ static void run_create(struct run *run, struct fan *fan, unsigned max_concurrenc
         .count = fan->count,
         .max_concurrency = max_concurrency,
         .keep_max_bytes = 100,
+        .part_ended = on_part_ended,
         .done = on_done,
         .arg = run,
     };
@@ -98,15 +109,20 @@ static size_t count_reason(const struct run *run, enum fetch_reason reason)
     return count;
 }
 
-/* Each part ended once, and `done` was called once. */
+/* Each part ended once, which was told of those that had been started, and `done` was called once. */
 static void run_end(struct run *run)
 {
+    size_t started = 0;
+
     wait_for_count(&run->done, 1);
     for (size_t i = 0; i < gather_count(run->gather); i++) {
+        started += strcmp(gather_result(run->gather, i)->error, "cancelled before it began") != 0;
         assert_non_null(gather_result(run->gather, i));
         for (size_t j = 0; j < i; j++)
             assert_ptr_not_equal(gather_result(run->gather, i), gather_result(run->gather, j));
     }
+    assert_int_equal(atomic_load(&run->parts_ended), started);
+    assert_ptr_equal(gather_arg(run->gather), run);
     assert_int_equal(atomic_load(&run->done), 1);
     assert_false(atomic_load(&run->is_wrong));
     gather_unref(run->gather);
@@ -186,6 +202,7 @@ static unsigned long mock_max_in_flight(struct fan *fan)
                                      .targets = ask.targets,
                                      .count = 1,
                                      .keep_max_bytes = 4096,
+                                     .part_ended = on_part_ended,
                                      .done = on_done,
                                      .arg = &run};
     run = (struct run){0};

@@ -186,10 +186,11 @@ static void dump_is_compact_and_plain(void **state)
     expect_dump(json_pack("[s%]", "a\0b\n\x1f", (size_t)5), "[\"a\\u0000b\\n\\u001F\"]");
 }
 
-static void reals_are_short(void **state)
+static void reals_are_short_and_exact(void **state)
 {
     (void)state;
-    expect_dump(json_pack("[f,f,f,f]", 1.003, 0.1 + 0.2, 5.0, 0.000123), "[1.003,0.3,5.0,0.000123]");
+    expect_dump(json_pack("[f,f,f,f]", 1.003, 0.1 + 0.2, 5.0, 0.000123),
+                "[1.003,0.30000000000000004,5.0,0.000123]");
 }
 
 static void dump_reports_through_the_buffer(void **state)
@@ -261,6 +262,37 @@ static void appended_seconds_are_short(void **state)
     }
 }
 
+static void value_is_an_object_or_an_array(void **state)
+{
+    static const char *const good[] = {"{}", " [] ", "[1, {\"a\": [null, true]}]", "{\"a\":[]}"};
+    static const struct {
+        const char *text;
+        int code;
+        const char *error;
+    } bad[] = {
+        {"", -EINVAL, "line 1, column 1 (byte 0): a JSON object or array is expected, there is nothing"},
+        {" 5", -EINVAL,
+         "line 1, column 2 (byte 1): a JSON object or array is expected, it begins with '{' or '['"},
+        {"[1,1e999]", -ERANGE, "line 1, column 9 (byte 8): a number is too large"},
+        {"[1] 2", -EINVAL, "line 1, column 6 (byte 5): end of file expected near '2'"},
+    };
+    char field[JSON_FIELD_SIZE] = "";
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        cleanup(json_decref_scope) json_t *json = NULL;
+        assert_int_equal(json_parse_value(good[i], strlen(good[i]), &json, field, NULL), 0);
+        assert_non_null(json);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct err err = {.code = 0};
+        json_t *json = NULL;
+        assert_int_equal(json_parse_value(bad[i].text, strlen(bad[i].text), &json, field, &err), bad[i].code);
+        assert_string_equal(err.text, bad[i].error);
+        assert_null(json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,10 +303,11 @@ int main(void)
         cmocka_unit_test(siblings_are_not_depth),
         cmocka_unit_test(error_repeats_little_of_the_input),
         cmocka_unit_test(dump_is_compact_and_plain),
-        cmocka_unit_test(reals_are_short),
+        cmocka_unit_test(reals_are_short_and_exact),
         cmocka_unit_test(dump_reports_through_the_buffer),
         cmocka_unit_test(appended_string_is_the_librarys),
         cmocka_unit_test(appended_seconds_are_short),
+        cmocka_unit_test(value_is_an_object_or_an_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,6 +156,49 @@ static void formatted_numbers_are_short_and_read_back(void **state)
     }
 }
 
+static void decimal_fractions_are_the_nearest_double(void **state)
+{
+    static const struct {
+        const char *text;
+        double value;
+    } cases[] = {{"0", 0},
+                 {"0.0", 0},
+                 {"0.1", 0.1},
+                 {"0.000001", 0.000001},
+                 {"2", 2},
+                 {"2.50", 2.5},
+                 {"99.999999", 99.999999},
+                 {"4294967295", 4294967295.0},
+                 {"0.3", 0.3},
+                 {"4294967294.999999", 4294967294.999999}};
+    double value;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(parse_decimal(cases[i].text, 0, UINT32_MAX, &value, NULL), 0);
+        assert_true(value == cases[i].value);
+    }
+}
+
+static void wrong_decimal_fractions_are_refused(void **state)
+{
+    static const char *const malformed[] = {"",   ".",  "1.", ".1",   "1.1.1", "-1",  "+1",        "1e1",
+                                            " 1", "1 ", "01", "00.1", "1,5",   "0x1", "1.0000000", "inf"};
+    static const char *const outside[] = {"0", "0.999999", "2.000001", "3", "99999999999999999999"};
+    struct err err = {0};
+    double value = 7;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(malformed); i++)
+        assert_int_equal(parse_decimal(malformed[i], 0, 2, &value, NULL), -EINVAL);
+    for (size_t i = 0; i < ARRAY_LEN(outside); i++)
+        assert_int_equal(parse_decimal(outside[i], 1, 2, &value, &err), -ERANGE);
+    assert_string_equal(err.text,
+                        "\"99999999999999999999\" is out of range; write a number such as 2 or 0.25 "
+                        "(1 to 2)");
+    assert_true(value == 7);
+}
+
 static void hexadecimal_digits_are_told_from_all_else(void **state)
 {
     static const char digits[] = "0123456789abcdef0123456789ABCDEF";
@@ -197,6 +240,8 @@ int main(void)
         cmocka_unit_test(sizes_may_have_a_unit),
         cmocka_unit_test(modes_are_octal),
         cmocka_unit_test(formatted_numbers_are_short_and_read_back),
+        cmocka_unit_test(decimal_fractions_are_the_nearest_double),
+        cmocka_unit_test(wrong_decimal_fractions_are_refused),
         cmocka_unit_test(hexadecimal_digits_are_told_from_all_else),
         cmocka_unit_test(quoted_text_is_printable_and_bounded),
     };

@@ -11,6 +11,9 @@ static const struct route routes[] = {
     {.path = "/tasks/{id}", .methods = HTTP_DELETE | HTTP_PATCH},
     {.path = "/only/post", .methods = HTTP_POST},
     {.path = "/concurrent_requests/", .methods = HTTP_GET},
+    {.path = "/tasks/{id}/cancel", .methods = HTTP_POST},
+    {.path = "/tasks/stats", .methods = HTTP_GET},
+    {.path = "/tasks/{id}/events/", .methods = HTTP_GET},
 };
 
 static struct route_match match;
@@ -72,7 +75,7 @@ static void paths_are_compared_whole(void **state)
             fail_msg("\"%s\" is found", paths[i]);
 }
 
-static void the_last_segment_is_the_argument(void **state)
+static void the_segment_in_braces_is_the_argument(void **state)
 {
     (void)state;
     assert_found("GET", "/tasks/abc-123", 3, "abc-123");
@@ -80,6 +83,34 @@ static void the_last_segment_is_the_argument(void **state)
     assert_found("GET", "/tasks/{id}", 3, "{id}");
     assert_found("GET", "/tasks/a b%20\xc3\xa9", 3, "a b%20\xc3\xa9"); /* it comes decoded */
     assert_found("GET", "/tasks/..", 3, "..");
+}
+
+static void the_argument_may_stand_in_the_middle(void **state)
+{
+    static const char *const others[] = {"/tasks//cancel",     "/tasks/cancel/cancel/x", "/tasks/a/b/cancel",
+                                         "/tasks/a/cancelled", "/tasks/a/cance",         "/tasks/a//cancel"};
+    (void)state;
+
+    assert_found("POST", "/tasks/abc/cancel", 7, "abc");
+    assert_found("POST", "/tasks/abc/cancel/", 7, "abc");
+    assert_found("POST", "/tasks/cancel/cancel", 7, "cancel");
+    assert_found("GET", "/tasks/7/events", 9, "7");
+    assert_found("GET", "/tasks/7/events/", 9, "7");
+    assert_found("GET", "/tasks/cancel", 3, "cancel");
+    assert_not_allowed("GET", "/tasks/abc/cancel", "POST");
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (find("POST", others[i]) != ROUTE_NO_PATH)
+            fail_msg("\"%s\" is found", others[i]);
+}
+
+static void a_path_that_is_spelt_out_wins_over_an_argument(void **state)
+{
+    (void)state;
+    assert_found("GET", "/tasks/stats", 8, "");
+    assert_found("GET", "/tasks/stats/", 8, "");
+    assert_found("GET", "/tasks/stats1", 3, "stats1");
+    assert_found("POST", "/tasks/stats/cancel", 7, "stats");
+    assert_not_allowed("DELETE", "/tasks/stats", "GET, HEAD");
 }
 
 static void an_argument_too_long_is_no_path(void **state)
@@ -133,7 +164,9 @@ int main(void)
         cmocka_unit_test(methods_are_known_by_their_exact_names),
         cmocka_unit_test(one_slash_at_the_end_makes_no_difference),
         cmocka_unit_test(paths_are_compared_whole),
-        cmocka_unit_test(the_last_segment_is_the_argument),
+        cmocka_unit_test(the_segment_in_braces_is_the_argument),
+        cmocka_unit_test(the_argument_may_stand_in_the_middle),
+        cmocka_unit_test(a_path_that_is_spelt_out_wins_over_an_argument),
         cmocka_unit_test(an_argument_too_long_is_no_path),
         cmocka_unit_test(head_is_answered_where_get_is),
         cmocka_unit_test(allow_names_the_methods_of_all_rows_with_the_path),

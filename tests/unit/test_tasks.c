@@ -1,18 +1,18 @@
-/* The parts of background tasks: states, heap, fence, the kind `sleep`, the table of kinds. */
-#include "task_queue.h"
+/* The parts of background tasks: states, back-off, fence, the kind `sleep`, the table of kinds. */
+#include "task_kinds.h"
 
 #include "base/log.h"
 #include "tasks/fence.h"
-#include "tasks/heap.h"
 
-/* -- states and heap -- */
+/* -- states and back-off -- */
 
 static void states_allow_exactly_the_moves_of_the_diagram(void **state)
 {
     static const char *const moves[] = {
-        "scheduled queued",  "scheduled cancelled", "queued running", "queued cancelled",
-        "queued dead",       "running succeeded",   "running dead",   "running cancelled",
-        "running scheduled", "running queued",
+        "scheduled queued",  "scheduled cancelled", "queued running",    "queued cancelled",
+        "queued dead",       "queued scheduled",    "running succeeded", "running dead",
+        "running cancelled", "running scheduled",   "running queued",    "dead queued",
+        "cancelled queued",
     };
     size_t allowed = 0;
 
@@ -40,33 +40,40 @@ static void states_that_lead_nowhere_are_final(void **state)
         assert_int_equal(task_state_is_final(i), i >= TASK_STATE_SUCCEEDED);
 }
 
-static void heap_gives_the_earliest_first(void **state)
+static void backoff_grows_up_to_its_limit(void **state)
 {
-    enum { N = 1000 };
-    struct task_heap heap;
-    static struct task tasks[N]; /* only their addresses matter */
-    uint64_t random = 1;
-    uint64_t due[N];
-
+    static const struct {
+        double factor;
+        uint64_t waits_ms[6];
+    } rows[] = {
+        {2, {100, 200, 400, 800, 1000, 1000}},
+        {1, {100, 100, 100, 100, 100, 100}},
+        {0.5, {100, 50, 25, 13, 6, 3}},
+        {1e300, {100, 1000, 1000, 1000, 1000, 1000}},
+        {0, {100, 0, 0, 0, 0, 0}},
+    };
     (void)state;
-    assert_int_equal(task_heap_init(&heap, N), 0);
-    assert_true(task_heap_due_ns(&heap) == CLOCK_NEVER);
-    for (unsigned round = 0; round < 3; round++) {
-        for (size_t i = 0; i < N; i++) {
-            random = random * 6364136223846793005u + 1442695040888963407u;
-            due[i] = random >> 55; /* many are equal */
-            task_heap_push(&heap, due[i], &tasks[i]);
-        }
-        uint64_t last = 0;
-        for (size_t i = 0; i < N; i++) {
-            uint64_t now = task_heap_due_ns(&heap);
-            assert_true(now >= last);
-            assert_true(due[task_heap_pop(&heap) - tasks] == now);
-            last = now;
-        }
-        assert_int_equal(heap.size, 0);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct task_backoff backoff = {.base_ms = 100, .factor = rows[i].factor, .max_ms = 1000};
+        for (unsigned attempt = 1; attempt <= 6; attempt++)
+            assert_int_equal(task_backoff_ms(&backoff, attempt, 0.9), rows[i].waits_ms[attempt - 1]);
+        assert_in_range(task_backoff_ms(&backoff, UINT32_MAX, 0.9), 0, 1000); /* and soon */
     }
-    task_heap_done(&heap);
+}
+
+static void backoff_varies_by_its_jitter_within_the_limit(void **state)
+{
+    struct task_backoff backoff = {.base_ms = 1000, .factor = 2, .max_ms = 2100, .jitter = 0.5};
+    (void)state;
+
+    assert_int_equal(task_backoff_ms(&backoff, 1, 0), 500);
+    assert_int_equal(task_backoff_ms(&backoff, 1, 0.5), 1000);
+    assert_int_equal(task_backoff_ms(&backoff, 1, 1), 1500);
+    assert_int_equal(task_backoff_ms(&backoff, 2, 0), 1000);
+    assert_int_equal(task_backoff_ms(&backoff, 2, 1), 2100);
+    backoff.jitter = 1;
+    assert_int_equal(task_backoff_ms(&backoff, 1, 0), 0);
 }
 
 /* -- fence -- */
@@ -214,7 +221,7 @@ static void sleep_check_names_the_field_and_what_is_allowed(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct task_problem problem = {0};
         json_t *payload = json_loads(cases[i].payload, 0, NULL);
-        int rc = kind_sleep.check(payload, &problem);
+        int rc = kind_sleep.check(payload, NULL, &problem);
         json_decref(payload);
         assert_int_equal(rc, cases[i].type == -1 ? 0 : -EINVAL);
         if (rc == 0)
@@ -225,11 +232,12 @@ static void sleep_check_names_the_field_and_what_is_allowed(void **state)
     }
 }
 
-static FAULTY int check_null(json_t *payload, struct task_problem *ret)
+static FAULTY int check_null(json_t *payload, const struct task_services *services, struct task_problem *ret)
 {
     volatile int *volatile nowhere = NULL;
 
     (void)payload;
+    (void)services;
     (void)ret;
     *nowhere = 1;
     return 0;
@@ -240,20 +248,20 @@ static void a_check_that_crashes_is_a_problem_of_its_kind(void **state)
 {
     static const struct task_kind faulty = {.name = "faulty", .check = check_null};
     int64_t faults = metric_of(TASK_METRIC_FAULTS, 0, 0);
-    json_t *payload = sleep_payload(1);
+    json_t *payload = json_pack("{s:s, s:i}", "message", "good night", "duration", 1);
     struct task_problem problem;
     sigset_t before = {0};
     sigset_t after = {0};
     (void)state;
 
     pthread_sigmask(SIG_BLOCK, NULL, &before);
-    assert_int_equal(task_kind_check(&faulty, payload, &problem), -EINVAL);
+    assert_int_equal(task_kind_check(&faulty, payload, NULL, &problem), -EINVAL);
     assert_int_equal(problem.type, TASK_PROBLEM_BUG);
     assert_string_equal(problem.text, "bug in task kind faulty: SIGSEGV");
     assert_int_equal(metric_of(TASK_METRIC_FAULTS, 0, 0) - faults, 1);
     pthread_sigmask(SIG_BLOCK, NULL, &after);
     assert_memory_equal(&before, &after, sizeof(before));
-    assert_int_equal(task_kind_check(&kind_sleep, payload, &problem), 0);
+    assert_int_equal(task_kind_check(&kind_sleep, payload, NULL, &problem), 0);
     json_decref(payload);
 }
 
@@ -267,7 +275,7 @@ static void sleep_message_is_limited_in_bytes(void **state)
         memset(message, 'm', size);
         message[size] = '\0';
         json_t *payload = json_pack("{s:s, s:i}", "message", message, "duration", 1);
-        assert_int_equal(kind_sleep.check(payload, &problem), size <= 8192 ? 0 : -EINVAL);
+        assert_int_equal(kind_sleep.check(payload, NULL, &problem), size <= 8192 ? 0 : -EINVAL);
         json_decref(payload);
     }
 }
@@ -276,11 +284,11 @@ static void kinds_are_found_by_name(void **state)
 {
     (void)state;
     for (size_t i = 0; task_kinds[i]; i++) {
-        assert_ptr_equal(task_kind_find(task_kinds[i]->name), task_kinds[i]);
+        assert_ptr_equal(task_kind_find(task_kinds, task_kinds[i]->name), task_kinds[i]);
         assert_string_equal(tasks_metrics[TASK_METRIC_SUBMITTED].labels[0].values[i], task_kinds[i]->name);
         assert_int_equal(task_metric_kind(task_kinds[i]), i);
     }
-    assert_null(task_kind_find("no such kind"));
+    assert_null(task_kind_find(task_kinds, "no such kind"));
 }
 
 int main(void)
@@ -288,7 +296,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_allow_exactly_the_moves_of_the_diagram),
         cmocka_unit_test(states_that_lead_nowhere_are_final),
-        cmocka_unit_test(heap_gives_the_earliest_first),
+        cmocka_unit_test(backoff_grows_up_to_its_limit),
+        cmocka_unit_test(backoff_varies_by_its_jitter_within_the_limit),
         cmocka_unit_test(fence_leaves_other_faults_their_action),
         cmocka_unit_test(fence_catches_again_and_again_with_signals_blocked_before),
         cmocka_unit_test(sleep_check_names_the_field_and_what_is_allowed),

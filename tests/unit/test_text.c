@@ -316,6 +316,33 @@ static void size_of_the_first_character_is_told(void **state)
         assert_int_equal(text_utf8_char_size(cases[i].bytes, cases[i].size), cases[i].char_size);
 }
 
+static void mended_text_has_neither_broken_bytes_nor_controls(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *expected;
+    } cases[] = {
+        {BYTES(""), ""},
+        {BYTES("line 1\n\tline 2 gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\n"),
+         "line 1\n\tline 2 gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\n"},
+        {BYTES("a\0b"), "a" R "b"},
+        {BYTES("\x1b[31mred\x1b[0m\r\n"), R "[31mred" R "[0m" R "\n"},
+        {BYTES("\x7f\x1f\x20~"), R R " ~"},
+        {BYTES("\xe2\x82\0\xc3\x7f\xff"), R R R R R},
+        {BYTES("\xe2\x82"), R},
+        {BYTES("\xef\xbb\xbfx"), "\xef\xbb\xbfx"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup(buf_done) struct buf out = BUF_INIT(cases[i].size * 3 + 1);
+        text_utf8_mend(cases[i].bytes, cases[i].size, &out);
+        buf_append(&out, "", 1);
+        assert_false(out.failed);
+        assert_string_equal(out.data, cases[i].expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +358,7 @@ int main(void)
         cmocka_unit_test(full_buffer_fails_and_does_not_hang),
         cmocka_unit_test(utf8_is_judged_as_unicode_defines_it),
         cmocka_unit_test(size_of_the_first_character_is_told),
+        cmocka_unit_test(mended_text_has_neither_broken_bytes_nor_controls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

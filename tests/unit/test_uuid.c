@@ -172,6 +172,34 @@ static void parser_refuses_all_other_forms(void **state)
     assert_int_equal(compare(&uuid, &rfc_example), 0);
 }
 
+static void equal_are_only_the_same(void **state)
+{
+    struct uuid other = rfc_example;
+
+    (void)state;
+    assert_true(uuid_equal(&rfc_example, &other));
+    other.bytes[15] ^= 1;
+    assert_false(uuid_equal(&rfc_example, &other));
+}
+
+static void buckets_are_filled_evenly(void **state)
+{
+    enum { BUCKETS = 16, EACH = 1000 };
+    unsigned count[BUCKETS] = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < BUCKETS * EACH; i++) {
+        struct uuid uuid;
+        assert_int_equal(uuid_create(&uuid), 0);
+        size_t bucket = uuid_bucket(&uuid, BUCKETS);
+        assert_true(bucket < BUCKETS);
+        count[bucket]++;
+    }
+    for (unsigned i = 0; i < BUCKETS; i++)
+        assert_in_range(count[i], EACH / 2, EACH * 2);
+    assert_int_equal(uuid_bucket(&rfc_example, 1), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +210,8 @@ int main(void)
         cmocka_unit_test(threads_never_get_the_same_one),
         cmocka_unit_test(formats_and_parses_the_example_of_the_rfc),
         cmocka_unit_test(parser_refuses_all_other_forms),
+        cmocka_unit_test(equal_are_only_the_same),
+        cmocka_unit_test(buckets_are_filled_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
     heddle.py    the program under test, with a configuration of its own
     nginx.py     nginx in front of it, from the configuration that `make run` uses
     mock.py      the upstream that answers as the query string asks
+    smtp.py      a mail server that answers as the test says
     fastcgi.py   a FastCGI client that can also misbehave
     backend.py   a FastCGI server that stands in for heddle, to look at nginx
     reply.py     an HTTP answer, however it came

@@ -14,12 +14,13 @@ CONNECTIONS = "heddle_fetch_connections_total"
 QUEUE_DEPTH = "heddle_task_queue_depth"
 TASKS = "heddle_tasks"
 SLEEPING = "heddle_task_sleeping"
+MAILS = "heddle_mails_total"
 BUILD_INFO = "heddle_build_info"
 
 TYPES = {
     REQUESTS: "counter", REQUEST_SECONDS: "histogram", IN_FLIGHT: "gauge", GONE: "counter",
     FETCHES: "counter", FETCH_SECONDS: "histogram", CONNECTIONS: "counter",
-    QUEUE_DEPTH: "gauge", TASKS: "gauge", SLEEPING: "gauge", BUILD_INFO: "gauge",
+    QUEUE_DEPTH: "gauge", TASKS: "gauge", SLEEPING: "gauge", MAILS: "counter", BUILD_INFO: "gauge",
 }
 
 # Values of the label `route`.

@@ -1,0 +1,45 @@
+/* headers.h - what clients say in the headers that requests about tasks understand.
+ *
+ * Threads: any.  Nothing here allocates.  Values are as the client sent them, NULL for an absent header; all
+ * but an Idempotency-Key are read leniently: what is malformed is passed over, as their RFCs want it. */
+#pragma once
+
+#include "base/common.h"
+#include "tasks/task.h"
+
+#define PREFER_WAIT_MAX_S 60
+
+/* RFC 7240. */
+struct prefer {
+    unsigned wait_s; /* 0: not asked for; at most PREFER_WAIT_MAX_S */
+    bool respond_async;
+};
+
+/* Reads a Prefer header such as `respond-async, wait=10`. */
+void prefer_parse(const char *value, struct prefer *ret);
+
+/* What Preference-Applied says about it; "" when there was nothing that could be applied. */
+#define PREFER_TEXT_SIZE 48
+void prefer_format(const struct prefer *prefer, char ret_text[PREFER_TEXT_SIZE]);
+
+/* An Idempotency-Key: 1 to TASK_KEY_MAX_BYTES bytes of printable ASCII. */
+must_check bool idempotency_key_is_valid(const char *key);
+
+/* W3C Trace Context: copies the part of `value` that every version has, "" when it is not valid. */
+#define TRACEPARENT_SIZE 56
+void traceparent_parse(const char *value, char ret_text[TRACEPARENT_SIZE]);
+
+/* The entity tag of a task's version, with its quotes. */
+#define ETAG_SIZE 16
+void etag_format(unsigned version, char ret_text[ETAG_SIZE]);
+
+/* If-None-Match: whether `value` names that version (weak comparison), or is `*`. */
+must_check bool etag_is_named(const char *value, unsigned version);
+
+/* If-Match: the version that the task must have.  -EINVAL when `value` is no list of entity tags.
+ * TASK_VERSION_ANY for an absent header and `*`; a version that no task has when none of them can match; of
+ * several that could the last counts. */
+must_check int etag_wanted(const char *value, unsigned *ret_version);
+
+/* The decimal number of an event; false for all else. */
+must_check bool event_number_parse(const char *value, uint64_t *ret);
