@@ -6,11 +6,11 @@
 #include "tasks/ledger_int.h"
 
 /* What one transaction takes at the most: tasks that are started, that are due. */
-#define BATCH_STARTS 512
-#define BATCH_DUE    512
+#define BATCH_STARTS 256
+#define BATCH_DUE    256
 
 /* Started tasks that wait for a thread, at the most; and when to look at them again. */
-#define BACKLOG_MAX        1024
+#define BACKLOG_MAX        512
 #define BACKLOG_LOOK_AGAIN NS_PER_MS
 
 /* Taken from one queue in one go: the grain of what is fair. */
