@@ -12,7 +12,7 @@
 #include "tasks/tasks_int.h"
 
 /* What one transaction takes at the most: about so many rows of operations. */
-#define BATCH_ROWS 512
+#define BATCH_ROWS 256
 
 /* After the disk or the memory was short. */
 #define RETRY_MS     200

@@ -251,6 +251,13 @@ static void on_happened(void *arg, const struct task_event *events, size_t count
     task_watch_publish(engine->watch, events, count);
 }
 
+static size_t backlog_of_steppers(void *arg)
+{
+    const struct task_engine *engine = arg;
+
+    return task_pool_backlog(engine->pools[TASK_LANE_FREE]);
+}
+
 static void on_store_failed(void *arg)
 {
     struct task_engine *engine = arg;
@@ -432,7 +439,9 @@ static int create_parts(struct task_engine *engine, struct err *err)
         .ledger = {.config = config,
                    .ops = engine->config.store,
                    .where = engine->config.where,
-                   .kinds = engine->config.kinds},
+                   .kinds = engine->config.kinds,
+                   .backlog = backlog_of_steppers,
+                   .backlog_arg = engine},
         .started = on_started,
         .happened = on_happened,
         .failed = on_store_failed,

@@ -23,6 +23,9 @@ struct ledger_config {
     const struct task_store_ops *ops;
     const char *where;
     const struct task_kind *const *kinds; /* NULL behind the last */
+    /* How many started tasks that hold no thread have not had their turn yet; NULL: none ever. */
+    size_t (*backlog)(void *arg);
+    void *backlog_arg;
     bool
         leaves_running; /* nothing is recovered: what ran when the last owner ended is left to the next one */
 };

@@ -42,6 +42,7 @@ struct task_pool {
     bool draining;
     bool stopping; /* what comes is ended at once, and when there is nothing left threads leave */
     struct task_list runnable;
+    atomic_size_t backlog; /* how many these are; read by anybody */
     struct heap timers;
     struct task_all all;
 
@@ -87,6 +88,7 @@ static void make_runnable_locked(struct task_pool *pool, struct task *task)
     task->place = TASK_PLACE_RUNNABLE;
     task->ready_ns = clock_now_ns();
     TAILQ_INSERT_TAIL(&pool->runnable, task, in_list);
+    atomic_fetch_add(&pool->backlog, 1);
     wake_for_runnable_locked(pool);
 }
 
@@ -122,6 +124,7 @@ void task_pool_push(struct task_pool *pool, struct task_list *tasks)
         if (pool->stopping)
             atomic_store(&task->stop, TASK_STOP_SHUTDOWN);
         pool->count++;
+        atomic_fetch_add(&pool->backlog, 1);
     }
     TAILQ_CONCAT(&pool->runnable, tasks, in_list);
     wake_for_runnable_locked(pool);
@@ -166,6 +169,7 @@ static struct task *take_runnable_locked(struct task_pool *pool)
     struct task *task = TAILQ_FIRST(&pool->runnable);
 
     TAILQ_REMOVE(&pool->runnable, task, in_list);
+    atomic_fetch_sub(&pool->backlog, 1);
     return task;
 }
 
@@ -321,6 +325,11 @@ void task_resume(struct task *task)
 }
 
 /* -- ending tasks early -- */
+
+size_t task_pool_backlog(const struct task_pool *pool)
+{
+    return atomic_load(&pool->backlog);
+}
 
 static void stop_task_locked(struct task_pool *pool, struct task *task, enum task_stop why)
 {

@@ -41,6 +41,9 @@ must_check int task_pool_start(struct task_pool *pool, struct err *err);
  * their status. */
 void task_pool_push(struct task_pool *pool, struct task_list *tasks);
 
+/* How many tasks could go on and wait for a thread.  Any thread. */
+size_t task_pool_backlog(const struct task_pool *pool);
+
 /* Has a task that was pushed end soon, unless it has ended.  The caller holds a reference. */
 void task_pool_stop_task(struct task *task, enum task_stop why);
 

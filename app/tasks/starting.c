@@ -6,8 +6,12 @@
 #include "tasks/ledger_int.h"
 
 /* What one transaction takes at the most: tasks that are started, that are due. */
-#define BATCH_STARTS 512
-#define BATCH_DUE    512
+#define BATCH_STARTS 256
+#define BATCH_DUE    256
+
+/* Started tasks that wait for a thread, at the most; and when to look at them again. */
+#define BACKLOG_MAX        512
+#define BACKLOG_LOOK_AGAIN NS_PER_MS
 
 /* Taken from one queue in one go: the grain of what is fair. */
 #define CHUNK 32
@@ -25,6 +29,16 @@ static size_t room_for_all(const struct ledger *ledger)
                                                                                    : 0;
 }
 
+/* What is started has to have its turn soon, or one tenant's flood stands before another's next task in the
+ * pool instead of in the queue. */
+static size_t room_in_backlog(const struct ledger *ledger)
+{
+    const struct ledger_config *config = &ledger->config;
+    size_t backlog = ledger->starting_count + (config->backlog ? config->backlog(config->backlog_arg) : 0);
+
+    return backlog < BACKLOG_MAX ? BACKLOG_MAX - backlog : 0;
+}
+
 size_t ledger_room(const struct ledger *ledger, unsigned lane)
 {
     uint64_t threads = ledger->running_threads + (uint64_t)ledger->threads_change;
@@ -32,7 +46,7 @@ size_t ledger_room(const struct ledger *ledger, unsigned lane)
     size_t room = room_for_all(ledger);
 
     if (lane == TASK_LANE_FREE)
-        return room;
+        return MIN(room, room_in_backlog(ledger));
     return threads < max ? MIN(room, (size_t)(max - threads)) : 0;
 }
 
@@ -190,7 +204,8 @@ bool ledger_has_work(struct ledger *ledger, uint64_t now_ns, uint64_t now_ms)
 uint64_t ledger_next_ns(const struct ledger *ledger, uint64_t now_ns, uint64_t now_ms)
 {
     unsigned lanes = lanes_with_room(ledger);
-    uint64_t next_ns = ledger->tidy_ns;
+    bool is_backlogged = room_for_all(ledger) > 0 && room_in_backlog(ledger) == 0;
+    uint64_t next_ns = is_backlogged ? now_ns + BACKLOG_LOOK_AGAIN : ledger->tidy_ns;
 
     if (ledger->next_due_ms != UINT64_MAX) {
         uint64_t wait_ms = ledger->next_due_ms > now_ms ? ledger->next_due_ms - now_ms : 0;

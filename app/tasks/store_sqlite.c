@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "tasks/sqlite_int.h"
 
-int sqlite_checkpoint_pages = 4096;
+int sqlite_checkpoint_pages = 2048;
 
 /* So much may the file grow by writing the log back while the disk is full. */
 #define FULL_GROWTH_BYTES (1u << 20)

@@ -197,7 +197,7 @@ def after_kill(bench, scale):
 def two_cores(bench, scale):
     heddle = Heddle(bench)
     text = "0123456789abcdef" * 64  # 1 KiB
-    task = {"kind": "digest", "payload": {"text": text, "repeat": scale.count(65536)}}
+    task = {"kind": "digest", "payload": {"text": text, "repeat": scale.count(262144)}}
     message = submit(task, Prefer="wait=60")
 
     with heddle.client() as client:

@@ -40,7 +40,7 @@ WORKLOADS = [
         "Seconds from the restart (exec) until all of them run again. What is killed is what holds the "
         "tasks: heddle, beanstalkd, the others' worker. -: not within the time given (--patience).",
         once=True),
-    TaskWorkload("T7", "`digest` of 64 MiB of text: two tasks at once against one after the other",
+    TaskWorkload("T7", "`digest` of 256 MiB of text: two tasks at once against one after the other",
                  "Medians of some pairs, in seconds. Python: two threads that hash pieces of 64 bytes."),
     TaskWorkload("T8", "a flood of 100,000 tasks of one tenant, and one task of another",
                  "POST to the answer that it has succeeded (Prefer: wait), through nginx."),
