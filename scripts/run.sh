@@ -2,7 +2,7 @@
 # The demo: upstream, heddle and nginx on http://127.0.0.1:$PORT until Ctrl-C.  Called by `make run`.
 #
 #   PORT=8080                      where nginx listens
-#   UPSTREAM_PORT=                 where the demo upstream listens; a free port by default
+#   UPSTREAM_PORT=                 where the demo upstream listens; 9001, or any free port when that is taken
 #   HEDDLE_CONF=conf/heddle.yaml   heddle's configuration, e.g. conf/public-sites.yaml
 #
 # Everything it writes is under run/.  Exit status 0 after Ctrl-C, 1 when one of the three failed.
@@ -101,6 +101,8 @@ sed -e 's|@NGINX@|../../nginx|' -e 's|@HEDDLE@|unix:run/heddle.sock|' -e "s|@POR
 trap 'say stopping; exit 0' INT TERM HUP
 trap stop_all EXIT
 
+# The README's examples ask the upstream at this port.
+if [[ -z ${UPSTREAM_PORT:-} ]] && ! port_taken 9001; then UPSTREAM_PORT=9001; fi
 start upstream build/mock-upstream --address 127.0.0.1 --port "${UPSTREAM_PORT:-0}"
 until_true "the demo upstream" upstream_ready
 export UPSTREAM_PORT HEDDLE_SOCKET=run/heddle.sock

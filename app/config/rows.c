@@ -264,7 +264,7 @@ static const struct config_row rows[] = {
         .min = 1,
         .max = 64,
         .help = "Threads that move on tasks of kinds that never hold one: those that wait for a time, a "
-                "fetch or a child process.",
+                "fetch or a mail server.",
     },
     {
         .key = "tasks.readers",
