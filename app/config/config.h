@@ -81,6 +81,122 @@ struct config_schedule {
     uint64_t timeout_ms;   /* 0: as tasks.timeout */
 };
 
+/* Names and texts, in the order of the file: {limit: "10", customer: "{id}"}. */
+struct config_pair {
+    char *name;
+    char *text;
+};
+struct config_pairs {
+    struct config_pair *items; /* NULL when there are none */
+    size_t count;
+};
+
+/* The oldest version of TLS that an upstream may speak. */
+enum config_tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+
+/* A service that parts of endpoints are fetched from, and how it is treated when it misbehaves. */
+struct config_upstream {
+    char *name;
+    char *base_url; /* absolute, http or https, without query, fragment and user; a part's path goes behind it */
+    uint64_t timeout_ms;       /* of one attempt */
+    size_t max_response_bytes; /* of one answer, decoded */
+    bool http2;                /* where TLS offers it */
+
+    unsigned max_in_flight; /* attempts at the same time; 0: no limit */
+    unsigned max_queue;     /* calls that wait for one of those places */
+
+    struct {
+        bool is_enabled;
+        double failure_ratio;  /* opens at this share of failures, 0 to 1 */
+        double slow_ratio;     /* or of slow calls */
+        uint64_t slow_ms;      /* a call that takes as long is slow; 0: none is */
+        unsigned min_requests; /* with fewer in the window it stays closed */
+        uint64_t window_ms;
+        uint64_t open_ms; /* before it is tried again */
+        unsigned probes;  /* that must succeed, one after the other or together */
+    } breaker;
+
+    struct {
+        bool is_enabled;
+        unsigned max_attempts; /* the first included */
+        uint64_t backoff_base_ms;
+        uint64_t backoff_max_ms;
+        double budget;              /* of the recent requests, 0 to 1 */
+        unsigned budget_min_per_s;  /* and always as many */
+        struct config_list statuses; /* "502": tried again */
+    } retry;
+
+    struct {
+        bool is_enabled;
+        double percentile;     /* of the recent answers, after which a second request goes out: 0.95 */
+        uint64_t min_delay_ms; /* but not before */
+        double budget;         /* second requests, of all */
+    } hedge;
+
+    bool coalesce;
+
+    struct {
+        char *ca_file;   /* PEM; "": as fetch.ca_file */
+        char *cert_file; /* of heddle as a client, PEM; "": none */
+        char *key_file;
+        bool verify;
+        enum config_tls_version min_version;
+    } tls;
+
+    struct config_list forward_headers; /* of the client's request, by name */
+};
+
+enum config_param_type { PARAM_STRING, PARAM_INTEGER, PARAM_NUMBER, PARAM_BOOLEAN };
+
+/* What a value from the client has to be before it is put anywhere. */
+struct config_param {
+    char *name; /* as placeholders say it (base/template.h): "id", "query.limit", "header.Accept", "body./a" */
+    enum config_param_type type;
+    char *pattern;      /* POSIX extended regular expression that all of it must match; "": any */
+    char *default_text; /* NULL: none */
+    double min;         /* of numbers */
+    double max;
+    unsigned max_length; /* bytes, of strings */
+};
+
+enum config_method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE };
+
+/* One of the things that an endpoint's answer is made of.  Texts marked T are templates (base/template.h). */
+struct config_part {
+    char *name;
+    char *upstream; /* one of the configured */
+    enum config_method method;
+    char *path;                  /* T; begins with a slash */
+    struct config_pairs query;   /* names, and values T */
+    struct config_pairs headers; /* names, and values T */
+    char *body;                  /* T: JSON text whose strings may be templates; "": none */
+    bool is_required;
+    uint64_t timeout_ms; /* 0: as long as the endpoint has */
+    size_t max_response_bytes; /* 0: as the upstream's */
+    char *select;              /* JSON Pointer into the answer; "": all */
+    struct config_list pick;   /* members to keep; empty: all */
+    struct config_list drop;   /* members to leave out */
+    struct config_list after;  /* parts that must have succeeded before */
+};
+
+enum config_mode { MODE_ALL, MODE_FIRST, MODE_QUORUM };
+enum config_merge { MERGE_PARTS, MERGE_FLAT };
+
+struct config_endpoint {
+    char *path;                /* "/api/customers/{id}": segments in braces are path parameters */
+    enum config_method method; /* METHOD_GET or METHOD_POST */
+    uint64_t timeout_ms;
+    enum config_mode mode;
+    unsigned quorum; /* successes that are enough, for MODE_QUORUM */
+    enum config_merge merge;
+    size_t max_response_bytes;          /* of all parts together */
+    struct config_list forward_headers; /* to all parts, beside the upstreams' own */
+    struct config_param *params;
+    size_t param_count;
+    struct config_part *parts; /* at least one */
+    size_t part_count;
+};
+
 enum mail_tls { MAIL_TLS_NEVER, MAIL_TLS_TRY, MAIL_TLS_REQUIRED };
 
 struct config {
@@ -107,14 +223,26 @@ struct config {
         unsigned resolver_threads;
         size_t max_response_bytes;
         unsigned max_redirects;
-        char *ca_file; /* "": the system's */
+        size_t max_buffered_bytes; /* of all bodies that are held at the same time */
+        char *ca_file;             /* "": the system's */
         char *user_agent;
     } fetch;
+
+    /* In the order of the file; NULL when there are none. */
+    struct config_upstream *upstreams;
+    size_t upstream_count;
+    struct config_endpoint *endpoints;
+    size_t endpoint_count;
 
     struct {
         struct config_list urls;  /* absolute http and https URLs */
         unsigned max_concurrency; /* 0: all at once */
         unsigned content_chars;
+
+        /* Of POST, where clients bring URLs of their own. */
+        unsigned max_client_urls;           /* 0: POST is refused with 405 */
+        struct config_list client_hosts;    /* as tasks.allowed_hosts; empty: none */
+        struct config_list client_networks; /* "10.1.0.0/16": allowed although they are not public */
     } concurrent_requests;
 
     struct {

@@ -13,7 +13,9 @@
 #pragma once
 
 #include <sys/queue.h>
+#include <sys/socket.h>
 
+#include "base/budget.h"
 #include "base/buf.h"
 #include "base/common.h"
 #include "base/err.h"
@@ -35,6 +37,10 @@ enum fetch_reason {
     FETCH_TOO_LARGE, /* more than max_response bytes, compressed or not */
     FETCH_PROTOCOL,  /* not HTTP, ended early, too many redirects, ... */
     FETCH_CANCELLED,
+    FETCH_FORBIDDEN, /* an address that may_connect refuses */
+    /* never from the pool itself, but from what stands before it (upstream/upstream.h): */
+    FETCH_OVERLOADED,   /* refused without a try: too many wait already, or time would not suffice */
+    FETCH_CIRCUIT_OPEN, /* refused without a try: the upstream has failed too often */
     FETCH_REASON_COUNT,
 };
 
@@ -46,8 +52,36 @@ typedef void (*fetch_done_fn)(struct fetch *fetch);
 typedef bool (*fetch_may_visit_fn)(const struct fetch *fetch, const struct fetch_target *target,
                                    struct err *err);
 
+/* Whether a connection to this address, which has just been opened or has been kept, may be used; false with a
+ * reason ends the fetch as FETCH_FORBIDDEN.  Also asked before a connection is opened, so that nothing is sent
+ * to an address that is refused.  On a fetch worker, must not block. */
+typedef bool (*fetch_may_connect_fn)(const struct fetch *fetch, const struct sockaddr *address,
+                                     struct err *err);
+
+/* Which of a name's addresses, at least two, is to be tried first: its index.  The others stand by, as happy
+ * eyeballs (RFC 8305) has it, and connections are kept apart by the address that was chosen.  On a fetch
+ * worker, must not block. */
+typedef size_t (*fetch_choose_fn)(const struct fetch *fetch, const char *const *addresses, size_t count);
+
+/* How a client speaks TLS to one upstream.  Shared by all threads; files are read when it is created and again,
+ * by the fetch workers, within seconds after they have changed: new connections use what they hold then.  A
+ * changed file that cannot be used is logged, and the one before stays in use. */
+struct fetch_tls;
+struct fetch_tls_options {
+    const char *ca_file;   /* "": as fetch.ca_file */
+    const char *cert_file; /* "": none */
+    const char *key_file;  /* "": in cert_file */
+    bool verify;
+    bool http2;               /* may be spoken where it is offered */
+    unsigned min_version_x10; /* 12, 13 */
+};
+must_check int fetch_tls_create(const struct config *config, const struct fetch_tls_options *options,
+                                struct fetch_tls **ret_tls, struct err *err);
+void fetch_tls_free(struct fetch_tls *tls);
+
 #define FETCH_ERROR_SIZE   160
 #define FETCH_CHARSET_SIZE 48
+#define FETCH_ADDRESS_SIZE 46
 
 /* Longer ones are refused. */
 #define FETCH_HEADER_MAX_BYTES 8192
@@ -76,6 +110,12 @@ struct fetch {
     const struct fetch_call *call; /* NULL: a plain GET */
     uint64_t timeout_ms;           /* for all of it; 0: the pool's */
     fetch_may_visit_fn may_visit;  /* a redirect that it forbids ends as FETCH_PROTOCOL; NULL: all may */
+    fetch_may_connect_fn may_connect; /* NULL: all addresses may be used */
+    fetch_choose_fn choose;           /* NULL: the system's order */
+    const struct fetch_tls *tls;      /* NULL: as the configuration's `fetch` says */
+    struct budget *budget; /* the kept body is taken from it as it grows, and given back by fetch_done; when that
+                            * fails the fetch ends as FETCH_TOO_LARGE; NULL: not counted */
+    size_t max_bytes;      /* of the body, decoded; more ends it as FETCH_TOO_LARGE; 0: fetch.max_response */
     size_t keep_max_bytes;         /* of the body; what is longer is counted and dropped */
     fetch_done_fn done;
     void *arg;
@@ -88,7 +128,10 @@ struct fetch {
     bool body_is_whole;  /* nothing was dropped */
     char charset[FETCH_CHARSET_SIZE]; /* of the Content-Type; "" when it names none */
     char *content_type;               /* for a call; NULL when there is none */
-    uint64_t retry_after_s;       /* for a call; from Retry-After, be it seconds or a date; 0: none, or now */
+    uint64_t retry_after_s; /* of a 429 or 503, and of any answer to a call: from Retry-After, be it seconds or a
+                             * date; 0: none, or now */
+    char address[FETCH_ADDRESS_SIZE]; /* of the connection, numeric; "" when there was none */
+    bool is_reused;                   /* the connection had been used before */
     char error[FETCH_ERROR_SIZE]; /* for people; "" when reason is FETCH_OK */
 
     /* the pool's: */

@@ -11,6 +11,9 @@ const char *const fetch_reason_names[FETCH_REASON_COUNT] = {
     [FETCH_TOO_LARGE] = "too_large",
     [FETCH_PROTOCOL] = "protocol",
     [FETCH_CANCELLED] = "cancelled",
+    [FETCH_FORBIDDEN] = "forbidden",
+    [FETCH_OVERLOADED] = "overloaded",
+    [FETCH_CIRCUIT_OPEN] = "circuit_open",
 };
 
 static const struct {

@@ -1,0 +1,24 @@
+/* http_part.h - parts that are calls to upstreams.
+ *
+ * Threads: a part is its gather's while it runs (gather.h). */
+#pragma once
+
+#include "gather/gather.h"
+#include "upstream/upstream.h"
+
+struct http_part {
+    struct part part; /* its ops are http_part_ops, or those of who prepares the call first (plan.c) */
+    struct upstream_call call; /* all that the caller of upstream_submit sets but `done` and `arg` */
+};
+
+/* Needs `upstreams` for all parts of a gather: the first member of what gather_arg gives. */
+struct http_context {
+    struct upstreams *upstreams;
+};
+
+extern const struct part_ops http_part_ops;
+
+static inline struct http_part *http_part_of(const struct part *part)
+{
+    return container_of(part, struct http_part, part);
+}
