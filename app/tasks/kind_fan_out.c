@@ -13,7 +13,7 @@
 #include "base/thread.h"
 #include "gather/gather.h"
 #include "gather/results.h"
-#include "tasks/hosts.h"
+#include "fetch/hosts.h"
 #include "tasks/payload.h"
 
 #define URLS_MAX          1000
@@ -88,7 +88,7 @@ static bool may_visit(const struct fetch *part, const struct fetch_target *targe
 {
     const struct fan_out *fan_out = gather_arg(part->arg);
 
-    return task_target_is_allowed(&fan_out->config->tasks.allowed_hosts, target, err);
+    return hosts_allow_target(&fan_out->config->tasks.allowed_hosts, "tasks", target, err);
 }
 
 static void on_part_ended(void *arg)
