@@ -1,6 +1,5 @@
 #include "config/config_int.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const char intro[] =
@@ -99,23 +98,25 @@ static void write_map(const struct config_row *row, const char *path, struct buf
 {
     const struct config_map *map = row->map;
     const struct config_table *table = &map->table;
-    char entry[CONFIG_KEY_MAX_BYTES];
+    const char *entry = placeholder_of(map);
 
-    snprintf(entry, sizeof(entry), "%s.%s", path, placeholder_of(map));
-    buf_printf(out, "\n## %s\n\n%s\n%s\n\n", entry, map->help, map->name_help);
+    buf_printf(out, "\n## %s.%s\n\n%s\n%s\n\n", path, entry, map->help, map->name_help);
     write_section(table, "", out);
     for (size_t i = 0; i < table->section_count; i++) {
         const struct config_section *section = &table->sections[i];
         if (!*section->key)
             continue;
-        buf_printf(out, "\n### %s.%s\n\n%s\n\n", entry, section->key, section->help);
+        buf_printf(out, "\n### %s.%s.%s\n\n%s\n\n", path, entry, section->key, section->help);
         write_section(table, section->key, out);
     }
     for (size_t i = 0; i < table->row_count; i++) {
-        char inner[CONFIG_KEY_MAX_BYTES];
-        snprintf(inner, sizeof(inner), "%s.%s", entry, table->rows[i].key);
-        if (table->rows[i].type == CONFIG_MAP)
-            write_map(&table->rows[i], inner, out);
+        cleanup(buf_done) struct buf inner = BUF_INIT(CONFIG_KEY_MAX_BYTES);
+        if (table->rows[i].type != CONFIG_MAP)
+            continue;
+        buf_printf(&inner, "%s.%s.%s", path, entry, table->rows[i].key);
+        buf_append(&inner, "", 1);
+        if (!inner.failed)
+            write_map(&table->rows[i], inner.data, out);
     }
 }
 
