@@ -1,9 +1,9 @@
 /* The addresses of a name: which one is asked, and which are left alone because they fail.
  *
- * Of two that are drawn the one with fewer attempts in flight is asked (Mitzenmacher, The Power of Two Choices,
- * 2001), so a slow machine gets less without anybody measuring it.  One that fails again and again, or more often
- * than the breaker would bear, is ejected for open_ms, the next time for twice as long, ...; but never more than
- * half of them: when all fail it is not the addresses, and the breaker's turn. */
+ * Of two that are drawn the one with fewer attempts in flight is asked (Mitzenmacher, The Power of Two
+ * Choices, 2001), so a slow machine gets less without anybody measuring it.  One that fails again and again,
+ * or more often than the breaker would bear, is ejected for open_ms, the next time for twice as long, ...;
+ * but never more than half of them: when all fail it is not the addresses, and the breaker's turn. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

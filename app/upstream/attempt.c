@@ -1,15 +1,15 @@
 /* One fetch for a flight: what is sent, and how it is sent and cancelled.
  *
- * Who sends it and who cancels it may be two threads, and fetch_cancel is not allowed before fetch_submit: both
- * leave word in `handover`, and the second to come cancels. */
+ * Who sends it and who cancels it may be two threads, and fetch_cancel is not allowed before fetch_submit:
+ * both leave word in `handover`, and the second to come cancels. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "upstream/upstream_int.h"
 
-/* While nothing is known of how long answers take, a call's deadline says something about the upstream when it
- * left as much. */
+/* While nothing is known of how long answers take, a call's deadline says something about the upstream when
+ * it left as much. */
 #define TELLING_TIMEOUT_NS (500 * NS_PER_MS)
 
 /* ---- making ---- */
@@ -24,7 +24,8 @@ static uint64_t attempt_timeout_ms(const struct flight *flight)
                                             : upstream->upstreams->config->fetch.timeout_ms;
 }
 
-/* Of a flight that can be joined the deadline may still be put off: the flight looks after it by its timer. */
+/* Of a flight that can be joined the deadline may still be put off: the flight looks after it by its
+ * timer. */
 static void set_timeout(struct attempt *attempt, uint64_t now_ns)
 {
     const struct flight *flight = attempt->flight;
@@ -182,7 +183,8 @@ static const enum policy_health health_of_reasons[FETCH_REASON_COUNT] = {
 };
 
 /* That an answer did not come within the little time that a client had left is not the upstream's fault, or
- * clients could open its circuit for all others; but when hardly any of the recent answers took as long, it is. */
+ * clients could open its circuit for all others; but when hardly any of the recent answers took as long, it
+ * is. */
 static bool is_telling(const struct attempt *attempt, const struct latency *latency)
 {
     uint64_t usual_ns = latency_percentile_ns(latency, 0.99);

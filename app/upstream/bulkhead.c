@@ -1,4 +1,5 @@
-/* The bulkhead: no more attempts at the same time than an upstream can bear, and a queue for a few calls more.
+/* The bulkhead: no more attempts at the same time than an upstream can bear, and a queue for a few calls
+ * more.
  *
  * Who cannot be served in time is refused at once, before anything is spent on it: a place becomes free each
  * (time of an attempt) / max_in_flight, so who comes behind N others waits for about N + 1 of those, and then

@@ -415,8 +415,8 @@ static void abandon_locked(struct flight *flight, struct outbox *outbox)
     cancel_attempts_locked(flight, outbox);
 }
 
-/* The last call stays with its flight until the attempts have ended: they hold what it has lent.  Calls are never
- * told here, for who cancels may hold a lock of its own. */
+/* The last call stays with its flight until the attempts have ended: they hold what it has lent.  Calls are
+ * never told here, for who cancels may hold a lock of its own. */
 void flight_leave_locked(struct upstream_call *call, struct outbox *outbox)
 {
     struct flight *flight = call->flight;

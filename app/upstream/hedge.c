@@ -1,5 +1,5 @@
-/* Hedging: when an answer takes longer than most do, the same is asked a second time (Dean and Barroso, The Tail
- * at Scale, 2013).
+/* Hedging: when an answer takes longer than most do, the same is asked a second time (Dean and Barroso, The
+ * Tail at Scale, 2013).
  *
  * How long most take is not configured but measured: the percentile of the recent answers.  The budget bounds
  * what a slow upstream is asked in addition. */

@@ -116,7 +116,8 @@ static bool is_known(const struct places *places, const struct fetch_place *wher
     return false;
 }
 
-/* A name that is there already (http and https on the same port) is not given twice: `others` has the second. */
+/* A name that is there already (http and https on the same port) is not given twice: `others` has the
+ * second. */
 static int add_implicit(struct places *places, const char *url, struct err *err)
 {
     char name[CONFIG_HOST_MAX_BYTES + 16];

@@ -6,8 +6,8 @@
 
 #include "upstream/upstream_int.h"
 
-/* The order counts for `admit`: who is refused by the breaker does not wait at the bulkhead, and a hedge without
- * a budget is not looked at by either. */
+/* The order counts for `admit`: who is refused by the breaker does not wait at the bulkhead, and a hedge
+ * without a budget is not looked at by either. */
 const struct upstream_policy *const upstream_policies[] = {
     &policy_coalesce,  &policy_hedge, &policy_breaker, &policy_bulkhead, &policy_retry,
     &policy_addresses, NULL,
@@ -38,8 +38,8 @@ int policies_init(struct upstream *upstream, struct err *err)
 
 void policies_done(struct upstream *upstream)
 {
-    FOR_EACH_POLICY(i, upstream, done)
-    upstream_policies[i]->done(upstream->states[i]);
+    FOR_EACH_POLICY (i, upstream, done)
+        upstream_policies[i]->done(upstream->states[i]);
     for (size_t i = 0; i < POLICIES_MAX; i++) {
         free(upstream->states[i]);
         upstream->states[i] = NULL;
@@ -61,8 +61,7 @@ enum policy_verdict policies_admit_locked(struct flight *flight, uint64_t now_ns
     };
     enum policy_verdict verdict = POLICY_PASS;
 
-    FOR_EACH_POLICY(i, upstream, admit)
-    {
+    FOR_EACH_POLICY (i, upstream, admit) {
         verdict = upstream_policies[i]->admit(upstream->states[i], &ask, ret);
         if (verdict != POLICY_PASS)
             break;
@@ -79,8 +78,8 @@ void policies_started_locked(struct attempt *attempt, uint64_t now_ns)
         .is_hedge = attempt->is_hedge,
     };
 
-    FOR_EACH_POLICY(i, upstream, started)
-    upstream_policies[i]->started(upstream->states[i], &start, &attempt->marks[i]);
+    FOR_EACH_POLICY (i, upstream, started)
+        upstream_policies[i]->started(upstream->states[i], &start, &attempt->marks[i]);
 }
 
 const char *policies_ended_locked(struct attempt *attempt, const struct policy_end *end)
@@ -88,8 +87,7 @@ const char *policies_ended_locked(struct attempt *attempt, const struct policy_e
     struct upstream *upstream = attempt->flight->upstream;
     const char *log_text = NULL;
 
-    FOR_EACH_POLICY(i, upstream, ended)
-    {
+    FOR_EACH_POLICY (i, upstream, ended) {
         const char *text = upstream_policies[i]->ended(upstream->states[i], end, attempt->marks[i]);
         log_text = text ? text : log_text;
     }
@@ -98,8 +96,7 @@ const char *policies_ended_locked(struct attempt *attempt, const struct policy_e
 
 uint64_t policies_retry_after_ns_locked(struct upstream *upstream, const struct policy_failure *failure)
 {
-    FOR_EACH_POLICY(i, upstream, retry_after_ns)
-    {
+    FOR_EACH_POLICY (i, upstream, retry_after_ns) {
         uint64_t pause_ns = upstream_policies[i]->retry_after_ns(upstream->states[i], failure);
         if (pause_ns != CLOCK_NEVER)
             return pause_ns;
@@ -111,16 +108,15 @@ uint64_t policies_hedge_after_ns_locked(struct upstream *upstream, uint64_t now_
 {
     uint64_t after_ns = CLOCK_NEVER;
 
-    FOR_EACH_POLICY(i, upstream, hedge_after_ns)
-    after_ns =
-        MIN(after_ns, upstream_policies[i]->hedge_after_ns(upstream->states[i], &upstream->latency, now_ns));
+    FOR_EACH_POLICY (i, upstream, hedge_after_ns)
+        after_ns = MIN(after_ns,
+                       upstream_policies[i]->hedge_after_ns(upstream->states[i], &upstream->latency, now_ns));
     return after_ns;
 }
 
 struct policy_key *policies_join_locked(struct upstream *upstream, const struct policy_key *key)
 {
-    FOR_EACH_POLICY(i, upstream, join)
-    {
+    FOR_EACH_POLICY (i, upstream, join) {
         struct policy_key *other = upstream_policies[i]->join(upstream->states[i], key);
         if (other)
             return other;
@@ -130,27 +126,27 @@ struct policy_key *policies_join_locked(struct upstream *upstream, const struct 
 
 void policies_open_locked(struct upstream *upstream, struct policy_key *key)
 {
-    FOR_EACH_POLICY(i, upstream, open)
-    upstream_policies[i]->open(upstream->states[i], key);
+    FOR_EACH_POLICY (i, upstream, open)
+        upstream_policies[i]->open(upstream->states[i], key);
 }
 
 void policies_close_locked(struct upstream *upstream, struct policy_key *key)
 {
-    FOR_EACH_POLICY(i, upstream, close)
-    upstream_policies[i]->close(upstream->states[i], key);
+    FOR_EACH_POLICY (i, upstream, close)
+        upstream_policies[i]->close(upstream->states[i], key);
 }
 
 bool policies_share(const struct upstream *upstream)
 {
-    FOR_EACH_POLICY(i, upstream, join)
-    return true;
+    FOR_EACH_POLICY (i, upstream, join)
+        return true;
     return false;
 }
 
 bool policies_have_choice(const struct upstream *upstream)
 {
-    FOR_EACH_POLICY(i, upstream, choose)
-    return true;
+    FOR_EACH_POLICY (i, upstream, choose)
+        return true;
     return false;
 }
 
@@ -186,8 +182,7 @@ size_t policies_choose(const struct fetch *fetch, const char *const *addresses, 
     if (attempt->address[0] != '\0')
         return index_of(attempt->address, addresses, count);
     choice.avoid = address_to_avoid(attempt);
-    FOR_EACH_POLICY(i, upstream, choose)
-    {
+    FOR_EACH_POLICY (i, upstream, choose) {
         size_t index = upstream_policies[i]->choose(upstream->states[i], &choice);
         snprintf(attempt->address, sizeof(attempt->address), "%s", addresses[index]);
         return index;
@@ -197,8 +192,7 @@ size_t policies_choose(const struct fetch *fetch, const char *const *addresses, 
 
 void policies_append_json_locked(struct upstream *upstream, uint64_t now_ns, struct buf *out)
 {
-    FOR_EACH_POLICY(i, upstream, append_json)
-    {
+    FOR_EACH_POLICY (i, upstream, append_json) {
         buf_printf(out, ",\"%s\":", upstream_policies[i]->name);
         upstream_policies[i]->append_json(upstream->states[i], now_ns, out);
     }

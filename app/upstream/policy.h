@@ -98,8 +98,8 @@ struct upstream_policy {
     must_check int (*init)(void *state, const struct config_upstream *config, size_t label, struct err *err);
     void (*done)(void *state);
 
-    /* For each attempt, in the order of the table; the first that does not pass decides.  Nothing is sent yet,
-     * so nothing is counted here. */
+    /* For each attempt, in the order of the table; the first that does not pass decides.  Nothing is sent
+     * yet, so nothing is counted here. */
     enum policy_verdict (*admit)(void *state, const struct policy_ask *ask, struct policy_refusal *ret);
     /* `ret_mark` is given back with the attempt's end. */
     void (*started)(void *state, const struct policy_start *start, uint64_t *ret_mark);

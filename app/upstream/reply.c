@@ -1,5 +1,5 @@
-/* What calls are told.  A reply is part of its flight, and its count is the flight's: the bodies stay where the
- * fetch has put them until the last reference is gone. */
+/* What calls are told.  A reply is part of its flight, and its count is the flight's: the bodies stay where
+ * the fetch has put them until the last reference is gone. */
 #include <stdio.h>
 
 #include "upstream/upstream_int.h"

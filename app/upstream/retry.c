@@ -1,8 +1,8 @@
 /* Retries: of what may be repeated, after a pause, and never so many that they make an outage worse.
  *
- * The pause is drawn from 0 to base * 2^(tries - 1) (full jitter), so that those who failed together do not come
- * back together.  The budget is looked at and taken in one step, when the pause begins: else all that fail
- * within one pause would find it untouched. */
+ * The pause is drawn from 0 to base * 2^(tries - 1) (full jitter), so that those who failed together do not
+ * come back together.  The budget is looked at and taken in one step, when the pause begins: else all that
+ * fail within one pause would find it untouched. */
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>

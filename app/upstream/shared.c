@@ -1,8 +1,8 @@
 /* What a flight that can be joined keeps of its first call, which may leave before it ends.
  *
- * One block of memory: a head, then what makes two calls the same (their URL, the headers that count), then the
- * headers that do not count.  The first two are the key; so looking for a flight to join costs one allocation,
- * and only the call that finds none has a target made. */
+ * One block of memory: a head, then what makes two calls the same (their URL, the headers that count), then
+ * the headers that do not count.  The first two are the key; so looking for a flight to join costs one
+ * allocation, and only the call that finds none has a target made. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

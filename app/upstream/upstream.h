@@ -1,8 +1,8 @@
 /* upstream.h - calls to services that may be slow, broken, overloaded or hostile.
  *
- * A call is what a caller wants to know; an attempt is one fetch that is made for it.  Between the two stand the
- * policies of the upstream (policy.h): a bulkhead, a circuit breaker, retries, hedging, coalescing, the choice
- * of an address.
+ * A call is what a caller wants to know; an attempt is one fetch that is made for it.  Between the two stand
+ * the policies of the upstream (policy.h): a bulkhead, a circuit breaker, retries, hedging, coalescing, the
+ * choice of an address.
  *
  *     upstream_submit -> coalesce -> breaker -> bulkhead (or its queue) -> attempt -> fetch pool
  *                                                                   ^         |
@@ -11,11 +11,11 @@
  * How to use it: upstreams_create for the configuration; fill in a `struct upstream_call` and upstream_submit
  * it; `done` is called when it has ended, whichever way; then look at call->reply and upstream_call_done.
  * Threads: upstream_submit and upstream_cancel from any thread.  `done` is called on a fetch worker, on the
- * timers' thread, or inside upstream_submit (of a call that is refused at once); it must not block, and no lock
- * is held.
- * Ownership: a call is the upstream's from upstream_submit until `done`; what its pointers point to is lent until
- * then.  Attempts can live a little longer than their call (the loser of a hedge, a fetch that others share):
- * they hold copies or references of what they need.
+ * timers' thread, or inside upstream_submit (of a call that is refused at once); it must not block, and no
+ * lock is held.
+ * Ownership: a call is the upstream's from upstream_submit until `done`; what its pointers point to is lent
+ * until then.  A call ends when none of its attempts is in flight any more, so nobody holds what it has lent;
+ * when it is coalesced with others copies are made.
  * Invariants: `done` is called exactly once for each call that was submitted.  call->reply is then set, also
  * when memory was short (there is a static one for that). */
 #pragma once
@@ -89,9 +89,9 @@ struct upstream_call {
 
 /* `config` and `pool` are lent; the timers' thread is started by upstreams_start.
  *
- * upstreams_stop comes before fetch_pool_stop: calls that wait or rest between two attempts end as cancelled, and
- * those that are submitted from then on at once; what is in flight ends with the pool.  upstreams_free comes
- * behind it. */
+ * upstreams_stop comes before fetch_pool_stop: calls that wait or rest between two attempts end as cancelled,
+ * and those that are submitted from then on at once; what is in flight ends with the pool.  upstreams_free
+ * comes behind it. */
 must_check int upstreams_create(const struct config *config, struct fetch_pool *pool,
                                 struct upstreams **ret_upstreams, struct err *err);
 must_check int upstreams_start(struct upstreams *upstreams, struct err *err);
@@ -102,9 +102,9 @@ void upstreams_free(struct upstreams *upstreams);
 struct upstream *upstreams_find(const struct upstreams *upstreams, const char *name);
 
 /* Where a target belongs: the configured upstream with the same origin (the first, in the order of the file);
- * else the one made at the start for its origin, which each of concurrent_requests.urls has, with the policies
- * that are on by default and no limit of attempts in flight; else `others`, which has no breaker, no retries and
- * no limit, since its origins have nothing to do with one another. */
+ * else the one made at the start for its origin, which each of concurrent_requests.urls has, with the
+ * policies that are on by default and no limit of attempts in flight; else `others`, which has no breaker, no
+ * retries and no limit, since its origins have nothing to do with one another. */
 struct upstream *upstreams_of_target(const struct upstreams *upstreams, const struct fetch_target *target);
 
 const char *upstream_name(const struct upstream *upstream);
@@ -115,9 +115,9 @@ const struct config_upstream *upstream_config(const struct upstream *upstream);
 void upstream_submit(struct upstreams *upstreams, struct upstream_call **calls, size_t count);
 
 /* Asks for the end of a call: `done` comes soon, not from within, with FETCH_CANCELLED unless it has ended
- * otherwise by then.  The memory of the call must still be there, also when `done` has been called already.  A
- * call that has not been submitted yet, or is just being submitted by another thread, ends as it is.  Others
- * that share its attempt go on. */
+ * otherwise by then.  The memory of the call must still be there, also when `done` has been called already.
+ * A call that has not been submitted yet, or is just being submitted by another thread, ends as it is.
+ * Others that share its attempt go on. */
 void upstream_cancel(struct upstream_call *call);
 
 /* Gives the reply back. */
@@ -126,10 +126,10 @@ void upstream_call_done(struct upstream_call *call);
 struct upstream_reply *upstream_reply_ref(struct upstream_reply *reply);
 void upstream_reply_unref(struct upstream_reply *reply);
 
-/* Appends what GET /upstreams shows: {"upstreams": [{"name", "base_url", "in_flight", "queued", "requests_total",
- * ..., one object for each policy under its name, "addresses": [...]}]}. */
+/* Appends what GET /upstreams shows: {"upstreams": [{"name", "base_url", "in_flight", "queued",
+ * "requests_total", ..., one object for each policy under its name, "addresses": [...]}]}. */
 void upstreams_append_json(const struct upstreams *upstreams, struct buf *out);
 
-/* Rows with a label `upstream`; its values are those of the configuration, so it comes first.  NULL gives rows
- * for METRICS.md. */
+/* Rows with a label `upstream`; its values are those of the configuration, so it comes first.  NULL gives
+ * rows for METRICS.md. */
 void upstreams_register_metrics(const struct config *config);

@@ -1,7 +1,7 @@
 /* upstream_int.h - what the files of this folder share: upstreams, flights, attempts.
  *
- * A flight is what works for one call, or for several that were coalesced: attempts, the pauses between them, the
- * wait in the queue.
+ * A flight is what works for one call, or for several that were coalesced: attempts, the pauses between them,
+ * the wait in the queue.
  *
  *             admit: wait                 a place is free
  *       NEW -------------> QUEUED -------------------------.
@@ -16,12 +16,12 @@
  * have lent is in no attempt's hands.  One that may be shared has copies instead, and tells calls that leave
  * early at once.
  *
- * Locks: each upstream has one, for all of its flights and policies.  Under it only the timers' lock is taken,
- * and the metrics' at a thread's first update.  What is to be done without it (fetches to send and to
+ * Locks: each upstream has one, for all of its flights and policies.  Under it only the timers' lock is
+ * taken, and the metrics' at a thread's first update.  What is to be done without it (fetches to send and to
  * cancel, calls to tell, lines to log) is collected in an outbox.
  * Ownership: a flight is counted: its life (until its calls have been told), its timer while that is set, an
- * outbox that sends or cancels one of its attempts, each reply that was given out.  Its attempts and the reply
- * are part of it. */
+ * outbox that sends or cancels one of its attempts, each reply that was given out.  Its attempts and the
+ * reply are part of it. */
 #pragma once
 
 #include <pthread.h>
@@ -214,8 +214,8 @@ void flight_tell(struct flight *flight, uint64_t now_ns);
 
 /* The key of what the call asks for; NULL when it cannot be shared (or without memory: then it is not). */
 struct shared_request *shared_create(const struct upstream_call *call, struct policy_key *ret_key);
-/* Copies the rest: from now on the call is not needed any more.  `request` is what the call has lent, and points
- * to copies behind it.  False without memory. */
+/* Copies the rest: from now on the call is not needed any more.  `request` is what the call has lent, and
+ * points to copies behind it.  False without memory. */
 must_check bool shared_take(struct shared_request *shared, struct flight_request *request);
 void shared_free(struct shared_request *shared);
 

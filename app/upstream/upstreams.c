@@ -125,8 +125,8 @@ int upstreams_start(struct upstreams *upstreams, struct err *err)
     return timers_start(upstreams->timers, "upstream-timers", err);
 }
 
-/* The flag is set before any lock is taken: who has taken it after us sees the flag, so nothing waits any more
- * when all have been looked at. */
+/* The flag is set before any lock is taken: who has taken it after us sees the flag, so nothing waits any
+ * more when all have been looked at. */
 void upstreams_stop(struct upstreams *upstreams)
 {
     struct outbox outbox;

@@ -1,8 +1,8 @@
 /* window.h - events counted over the last while, in slots that move on with the time.
  *
  * The newest slot is not full yet, so a window covers between nine tenths and all of its time.
- * Threads: one at a time per object.  Times of different threads may come a little out of order: what is older
- * than the newest slot counts there. */
+ * Threads: one at a time per object.  Times of different threads may come a little out of order: what is
+ * older than the newest slot counts there. */
 #pragma once
 
 #include "base/common.h"
