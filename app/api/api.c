@@ -61,7 +61,7 @@ static bool is_own(const char *path)
     return false;
 }
 
-size_t api_check(const struct config *config, struct buf *out)
+size_t api_check(const struct config *config, const char *name, struct buf *out)
 {
     size_t count = 0;
 
@@ -71,9 +71,9 @@ size_t api_check(const struct config *config, struct buf *out)
             continue;
         count++;
         buf_printf(out,
-                   "endpoints: %s: paths that begin with %.*s are heddle's own; choose another one, such as "
+                   "%s: endpoints: %s: paths that begin with %.*s are heddle's own; choose another one, such as "
                    "/api%s\n",
-                   path, (int)(strcspn(path + 1, "/") + 1), path, path);
+                   name, path, (int)(strcspn(path + 1, "/") + 1), path, path);
     }
     return count;
 }

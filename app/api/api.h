@@ -36,6 +36,6 @@ must_check int api_table_plan(struct api_table *table, struct upstreams *upstrea
                               struct err *err);
 void api_table_free(struct api_table *table);
 
-/* Appends a line for each endpoint whose path is not to be had, as it lies below one of the program's own.  How
- * many there are. */
-size_t api_check(const struct config *config, struct buf *out);
+/* Appends a line for each endpoint whose path is not to be had, as it lies below one of the program's own; `name`
+ * is that of the configuration's file.  How many there are. */
+size_t api_check(const struct config *config, const char *name, struct buf *out);

@@ -20,7 +20,6 @@ void health_ready(struct request *req);
 void metrics_get(struct request *req);
 /* concurrent.c */
 void concurrent_get(struct request *req);
-/* client_urls.c */
 void concurrent_post(struct request *req);
 /* endpoint.c */
 void endpoint_handle(struct request *req);
