@@ -24,7 +24,7 @@ LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 LDLIBS_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lsqlite3 -lssl -lcrypto -lm $(LDLIBS_$(MODE))
 
-MODULES   := base config metrics front fetch mail gather tasks api cli
+MODULES   := base config metrics front fetch upstream mail gather tasks api cli
 APP_SRC   := $(wildcard app/*.c $(addprefix app/,$(addsuffix /*.c,$(MODULES))))
 MOCK_SRC  := $(wildcard tests/mock/*.c)
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)

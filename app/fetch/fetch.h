@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "base/pairing.h"
 #include "config/config.h"
 #include "metrics/metrics.h"
 
@@ -152,11 +153,7 @@ struct fetch {
     size_t charged_bytes;             /* taken from the budget for the body, until it is whole */
     union {                           /* from the inbox to the end, by when it times out: */
         TAILQ_ENTRY(fetch) live_link; /* those without a time-out of their own, oldest first */
-        struct {
-            struct fetch *child;
-            struct fetch *next;
-            struct fetch *before; /* whose child or next this is */
-        } own;
+        struct pairing_node live_node;
     };
     TAILQ_ENTRY(fetch) link; /* in the worker's inbox, then in an origin's waiting list */
     /* guarded by the worker's lock: */

@@ -165,7 +165,7 @@ struct fetch_worker {
     uint64_t trim_at_ns;
     struct fetch_list live; /* taken and not ended, oldest first: the next to time out leads */
     TAILQ_HEAD(connecting_list, transfer) connecting; /* likewise */
-    struct fetch *live_own; /* like `live`, those with time-outs of their own; see deadline.c */
+    struct pairing live_own; /* like `live`, those with time-outs of their own; see deadline.c */
 };
 
 struct fetch_pool {

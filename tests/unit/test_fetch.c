@@ -723,7 +723,8 @@ static void the_next_to_time_out_is_found_whoever_left(void **state)
     srand(1);
     for (size_t i = 0; i < 20000; i++) {
         size_t at = (size_t)rand() % ARRAY_LEN(fetches);
-        struct fetch *fetch = rand() % 4 == 0 && worker.live_own ? deadline_first(&worker) : &fetches[at];
+        bool is_first = rand() % 4 == 0 && worker.live_own.first;
+        struct fetch *fetch = is_first ? deadline_first(&worker) : &fetches[at];
         at = (size_t)(fetch - fetches);
         is_in[at] = !is_in[at];
         if (is_in[at]) {
