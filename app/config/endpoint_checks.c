@@ -283,7 +283,7 @@ static int check_flat(const struct config_scope *scope, struct config_conflict *
     const struct config_endpoint *endpoint = scope->parent;
     const struct config_part *part = scope->object;
     char quoted[PARSE_QUOTED_SIZE];
-    bool is_one = endpoint->mode == MODE_FIRST || endpoint->quorum == 1;
+    bool is_one = endpoint->mode == MODE_FIRST || (endpoint->mode == MODE_QUORUM && endpoint->quorum == 1);
 
     ret->key = "pick";
     for (size_t i = 0; endpoint->merge == MERGE_FLAT && !is_one && i < part->pick.count; i++) {
