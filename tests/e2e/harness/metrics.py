@@ -16,6 +16,12 @@ TASKS = "heddle_tasks"
 SLEEPING = "heddle_task_sleeping"
 MAILS = "heddle_mails_total"
 BUILD_INFO = "heddle_build_info"
+UPSTREAM_CALLS = "heddle_upstream_calls_total"
+UPSTREAM_IN_FLIGHT = "heddle_upstream_in_flight"
+UPSTREAM_QUEUED = "heddle_upstream_queued"
+UPSTREAM_RETRIES = "heddle_upstream_retries_total"
+UPSTREAM_HEDGES = "heddle_upstream_hedges_total"
+UPSTREAM_COALESCED = "heddle_upstream_coalesced_total"
 
 TYPES = {
     REQUESTS: "counter", REQUEST_SECONDS: "histogram", IN_FLIGHT: "gauge", GONE: "counter",
