@@ -30,7 +30,8 @@ def start(heddle, fresh_upstream):
         return heddle(
             upstreams=[service("u", fresh_upstream.origins[0], timeout="60s", **plain),
                        service("dead", f"127.0.0.1:{free_port()}", **plain),
-                       service("busy", fresh_upstream.origins[0], timeout="60s", max_in_flight=1, max_queue=0, **plain)],
+                       service("busy", fresh_upstream.origins[0], timeout="60s", max_in_flight=1, max_queue=0,
+                               **plain)],
             endpoints=[endpoint("/e", *parts, **settings),
                        endpoint("/occupy", part("p", "busy", query={"delay": str(FAR)}), timeout="60s")],
             shutdown_timeout="200ms")
@@ -67,7 +68,8 @@ def test_the_most_lasting_failure_counts(start, fails, status):
 # ---- first and quorum -----------------------------------------------------------------------------
 
 def test_first_takes_the_first_success_and_cancels_the_rest(start, fresh_upstream):
-    program = start(part("slow", "u", **SLOW), failing("bad", BAD), part("fast", "u", **asks(delay=50)), mode="first")
+    program = start(part("slow", "u", **SLOW), failing("bad", BAD), part("fast", "u", **asks(delay=50)),
+                    mode="first")
     reply = program.ask("GET", "/e")
     assert reply.status == 200
     assert reply.json()["parts"] == {"fast": OK}
@@ -88,7 +90,8 @@ def test_a_quorum_is_enough(start, fresh_upstream):
 
 
 def test_without_a_quorum_it_is_a_failure(start):
-    answer(start(part("a", "u"), failing("b", BAD), failing("c", BAD), mode="quorum", quorum=2).ask("GET", "/e"), 502)
+    program = start(part("a", "u"), failing("b", BAD), failing("c", BAD), mode="quorum", quorum=2)
+    answer(program.ask("GET", "/e"), 502)
 
 
 def test_all_waits_for_all(start):

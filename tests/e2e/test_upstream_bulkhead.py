@@ -1,10 +1,10 @@
-"""The bulkhead: so many attempts at the same time, so many that wait, and what cannot be served is refused at once."""
+"""The bulkhead: so many attempts at once, so many calls that wait; what cannot be served is refused at once."""
 
 import pytest
 
 from harness import metrics
-from harness.endpoints import (answer, ask_at_once, begin, endpoint, finish, leave, live, part, reasons, service,
-                               values, wait_for_live)
+from harness.endpoints import (answer, ask_at_once, begin, endpoint, finish, leave, live, part, reasons,
+                               service, values, wait_for_live)
 from harness.expect import retry_after
 from harness.wait import wait_until
 
@@ -77,11 +77,11 @@ def test_who_leaves_makes_room(start, fresh_upstream):
 
 def test_who_waits_is_served_in_the_order_of_coming(start, fresh_upstream):
     program = start(max_in_flight=1, max_queue=10)
-    clients = begin(program, "/e?delay=100&key=0")
+    clients = begin(program, "/e?delay=600&key=0")
     wait_until(lambda: fresh_upstream.count("0") == 1, "the first is in flight")
     for number in range(1, 6):
         clients += begin(program, f"/e?key={number}")
-        wait_for_live(program, "u", f"{number} wait", lambda shown, number=number: shown["queued"] in (number, 0))
+        wait_for_live(program, "u", f"{number} wait", lambda shown, number=number: shown["queued"] == number)
     for reply in finish(clients):
         values(reply)
     order = [request["query"].partition("&key=")[2].partition("&")[0] for request in fresh_upstream.read(
@@ -122,6 +122,6 @@ def test_metrics(start, fresh_upstream):
         assert program.ask("GET", "/e").status == 503
     assert program.metric(metrics.UPSTREAM_IN_FLIGHT, upstream="u") == 1
     assert program.metric(metrics.UPSTREAM_QUEUED, upstream="u") == 1
-    assert program.metric(metrics.UPSTREAM_CALLS, upstream="u", outcome="overloaded") == 3
+    assert program.metric(metrics.UPSTREAM_REFUSED, upstream="u", why="full") == 3
     leave(clients)
     wait_until(lambda: program.metric(metrics.UPSTREAM_IN_FLIGHT, upstream="u") == 0, "they have left")

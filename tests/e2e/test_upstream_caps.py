@@ -13,7 +13,7 @@ ROOM = MIB  # more than the cap may not be used
 
 def body(**query):
     """A part's query for a body of text."""
-    return {"json": None, "key": None, "status": None, **{name: str(value) for name, value in query.items()}}
+    return {"json": None, "key": None, "status": None} | {name: str(value) for name, value in query.items()}
 
 
 @pytest.fixture

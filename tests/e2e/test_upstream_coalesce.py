@@ -3,8 +3,8 @@
 import pytest
 
 from harness import metrics
-from harness.endpoints import (ask_at_once, begin, endpoint, errors, finish, leave, live, part, reasons, service,
-                               values, wait_for_live)
+from harness.endpoints import (ask_at_once, begin, endpoint, errors, finish, leave, live, part, reasons,
+                               service, values, wait_for_live)
 from harness.wait import wait_until
 
 COUNT = 20
@@ -58,8 +58,10 @@ def test_other_queries_are_other_requests(start, fresh_upstream):
 
 def test_other_forwarded_headers_are_other_requests(start, fresh_upstream):
     program = start()
-    clients = [client for language in ("de", "en", "de") for client in
-               begin(program, "/e?delay=500&key=k", headers={"Accept-Language": language, "X-Other": language})]
+    clients = []
+    for number, language in enumerate(("de", "en", "de")):
+        headers = {"Accept-Language": language, "X-Other": str(number)}
+        clients += begin(program, "/e?delay=500&key=k", headers)
     finish(clients)
     assert sorted(r["headers"]["Accept-Language"] for r in fresh_upstream.requests("k")) == ["de", "en"]
 
@@ -118,4 +120,4 @@ def test_a_short_deadline_is_of_its_caller_alone(start, fresh_upstream):
 def test_the_live_numbers(start, fresh_upstream):
     program = start()
     ask_at_once(program, "/e?delay=500&key=k", 5)
-    assert live(program, "u")["coalesce"]["shared_total"] == 4
+    assert live(program, "u")["coalesce"]["joined_total"] == 4

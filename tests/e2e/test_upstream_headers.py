@@ -1,4 +1,4 @@
-"""What goes along to upstreams: of the client's headers those on a list, its trace, and the time that is left."""
+"""What goes along to upstreams: those headers of the client that are on a list, its trace, the time left."""
 
 import re
 
@@ -14,17 +14,23 @@ TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 @pytest.fixture
 def program(heddle, upstream):
-    """/e: the headers that came to `u`, which gets X-Tenant; /both: those of `u` and `v`, which both get X-All."""
+    """/e shows the headers that came to `u`, which gets X-Tenant; /both those of `u` and `v`, which get X-All."""
     echo = {"query": {"echo": "1", "json": None}, "select": "/headers"}
     retry = {"max_attempts": 3, "backoff_base": "1ms", "backoff_max": "1ms", "budget_min_per_s": 1000}
     return heddle(
-        upstreams=[service("u", upstream.origins[0], forward_headers=["X-Tenant", "Accept-Language"], retry=retry),
+        upstreams=[service("u", upstream.origins[0], forward_headers=["X-Tenant", "Accept-Language"],
+                           retry=retry),
                    service("v", upstream.origins[1])],
         endpoints=[endpoint("/e", part("p", "u", **echo)),
-                   endpoint("/both", part("p", "u", **echo), part("q", "v", **echo), forward_headers=["X-All"]),
-                   endpoint("/set", part("p", "u", headers={"X-Fixed": literal("{a}"), "X-Of": "{header.X-From:-}"},
-                                         **echo)),
+                   endpoint("/both", part("p", "u", **echo), part("q", "v", **echo),
+                            forward_headers=["X-All"]),
+                   endpoint("/set", part("p", "u", headers={"X-Fixed": literal("{a}"),
+                                                            "X-Of": "{header.X-From:-}"}, **echo)),
                    endpoint("/fails", part("p", "u", query={"fail": "2", "status": None}))])
+
+
+def header(headers, name):
+    return next(value for other, value in headers.items() if other.lower() == name)
 
 
 def seen(program, target="/e", headers=None, name="p"):
@@ -33,8 +39,8 @@ def seen(program, target="/e", headers=None, name="p"):
     return {header.lower(): value for header, value in got.items()}
 
 
-SECRETS = {"Cookie": "c=1", "Authorization": "Bearer x", "X-Other": "1", "X-Forwarded-For": "9.9.9.9", "Origin": "o",
-           "Content-Type": "text/x", "Accept": "application/json"}
+SECRETS = {"Cookie": "c=1", "Authorization": "Bearer x", "X-Other": "1", "X-Forwarded-For": "9.9.9.9",
+           "Origin": "o", "Content-Type": "text/x", "Accept": "application/json"}
 
 
 def test_only_those_on_the_list_go_along(program, via):
@@ -88,13 +94,15 @@ def test_headers_of_the_configuration(program):
 
 def test_a_trace_is_continued_with_a_span_of_its_own(program):
     parent = f"00-{TRACE_ID}-{SPAN}-01"
-    trace, span, flags = TRACEPARENT.fullmatch(seen(program, headers={"traceparent": parent})["traceparent"]).groups()
+    got = seen(program, headers={"traceparent": parent})["traceparent"]
+    trace, span, flags = TRACEPARENT.fullmatch(got).groups()
     assert (trace, flags) == (TRACE_ID, "01")
     assert span not in (SPAN, "0" * 16)
 
 
-@pytest.mark.parametrize("parent", [None, "", "nonsense", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE_ID}-{'0' * 16}-01",
-                                    f"ff-{TRACE_ID}-{SPAN}-01", f"00-{TRACE_ID.upper()}-{SPAN}-01"])
+@pytest.mark.parametrize("parent", [
+    None, "", "nonsense", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE_ID}-{'0' * 16}-01", f"ff-{TRACE_ID}-{SPAN}-01",
+    f"00-{TRACE_ID.upper()}-{SPAN}-01"])
 def test_a_trace_is_begun_when_there_is_none(program, parent):
     got = seen(program, headers={} if parent is None else {"traceparent": parent})["traceparent"]
     trace, span, _ = TRACEPARENT.fullmatch(got).groups()
@@ -103,16 +111,14 @@ def test_a_trace_is_begun_when_there_is_none(program, parent):
 
 def test_parts_share_a_trace_and_have_spans_of_their_own(program):
     both = values(program.ask("GET", "/both"))
-    first, second = (TRACEPARENT.fullmatch(one[next(n for n in one if n.lower() == "traceparent")])
-                     for one in both.values())
+    first, second = (TRACEPARENT.fullmatch(header(one, "traceparent")) for one in both.values())
     assert first[1] == second[1] and first[2] != second[2]
 
 
 def test_each_attempt_has_a_span_of_its_own(program, upstream):
     values(program.ask("GET", "/fails?key=spans", headers={"traceparent": f"00-{TRACE_ID}-{SPAN}-01"}))
-    parents = [next(value for name, value in request["headers"].items() if name.lower() == "traceparent")
-               for request in upstream.requests("spans")]
-    found = [TRACEPARENT.fullmatch(parent) for parent in parents]
+    found = [TRACEPARENT.fullmatch(header(request["headers"], "traceparent"))
+             for request in upstream.requests("spans")]
     assert {one[1] for one in found} == {TRACE_ID}
     assert len({one[2] for one in found}) == 3
 
@@ -137,6 +143,5 @@ def test_a_longer_one_is_not(program):
 
 def test_it_shrinks_from_attempt_to_attempt(program, upstream):
     values(program.ask("GET", "/fails?key=shrinks&delay=20"))
-    left = [float(next(value for name, value in request["headers"].items() if name.lower() == "x-request-timeout"))
-            for request in upstream.requests("shrinks")]
+    left = [float(header(request["headers"], "x-request-timeout")) for request in upstream.requests("shrinks")]
     assert len(left) == 3 and left[0] > left[1] > left[2]

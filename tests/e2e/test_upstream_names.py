@@ -16,9 +16,9 @@ def start(heddle, names):
     """start(port): upstream `u` is name.test with this port."""
     def start(port, **settings):
         return heddle(upstreams=[service("u", f"name.test:{port}", retry={"enabled": False},
-                                         breaker={"enabled": False}, **settings)],
-                      endpoints=[endpoint("/e", part("p", "u"))], fetch={"dns_ttl": TTL, "connect_timeout": "2s"},
-                      env=names.env)
+                                         breaker={"min_requests": 1000}, **settings)],
+                      endpoints=[endpoint("/e", part("p", "u"))],
+                      fetch={"dns_ttl": TTL, "connect_timeout": "2s"}, env=names.env)
     return start
 
 
