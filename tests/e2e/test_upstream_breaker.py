@@ -1,5 +1,5 @@
-"""The circuit breaker: it opens at a share of failures or of slow calls, tries again by probes, and closes; of a
-name with several addresses single ones are left out, never all."""
+"""The circuit breaker: it opens at a share of failures or of slow calls, tries again by probes, and closes.
+Of a name with several addresses single ones are left out, never all."""
 
 import pytest
 

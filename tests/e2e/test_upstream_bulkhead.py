@@ -1,4 +1,4 @@
-"""The bulkhead: so many attempts at once, so many calls that wait; what cannot be served is refused at once."""
+"""The bulkhead: so many attempts at once, so many calls that wait, and the others are refused at once."""
 
 import pytest
 

@@ -49,7 +49,7 @@ def test_the_cap_of_a_request(program):
 
 
 def test_the_cap_of_the_process(program):
-    """Each request holds a body of 1 MiB for a second; there is room for four, and again when they have gone."""
+    """Each request holds a body of 1 MiB for a second; there is room for four, and so again."""
     for _ in range(2):
         replies = finish(begin(program, "/held", count=10))
         statuses = [reply.status for reply in replies]

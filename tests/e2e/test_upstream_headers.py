@@ -14,7 +14,7 @@ TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 @pytest.fixture
 def program(heddle, upstream):
-    """/e shows the headers that came to `u`, which gets X-Tenant; /both those of `u` and `v`, which get X-All."""
+    """/e shows the headers that came to `u`, which gets X-Tenant; /both: and to `v`; both get X-All."""
     echo = {"query": {"echo": "1", "json": None}, "select": "/headers"}
     retry = {"max_attempts": 3, "backoff_base": "1ms", "backoff_max": "1ms", "budget_min_per_s": 1000}
     return heddle(
@@ -101,8 +101,8 @@ def test_a_trace_is_continued_with_a_span_of_its_own(program):
 
 
 @pytest.mark.parametrize("parent", [
-    None, "", "nonsense", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE_ID}-{'0' * 16}-01", f"ff-{TRACE_ID}-{SPAN}-01",
-    f"00-{TRACE_ID.upper()}-{SPAN}-01"])
+    None, "", "nonsense", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE_ID}-{'0' * 16}-01",
+    f"ff-{TRACE_ID}-{SPAN}-01", f"00-{TRACE_ID.upper()}-{SPAN}-01"])
 def test_a_trace_is_begun_when_there_is_none(program, parent):
     got = seen(program, headers={} if parent is None else {"traceparent": parent})["traceparent"]
     trace, span, _ = TRACEPARENT.fullmatch(got).groups()
@@ -143,5 +143,6 @@ def test_a_longer_one_is_not(program):
 
 def test_it_shrinks_from_attempt_to_attempt(program, upstream):
     values(program.ask("GET", "/fails?key=shrinks&delay=20"))
-    left = [float(header(request["headers"], "x-request-timeout")) for request in upstream.requests("shrinks")]
+    left = [float(header(request["headers"], "x-request-timeout"))
+            for request in upstream.requests("shrinks")]
     assert len(left) == 3 and left[0] > left[1] > left[2]

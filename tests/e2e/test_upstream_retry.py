@@ -3,8 +3,8 @@
 import pytest
 
 from harness import metrics
-from harness.endpoints import (answer, ask_at_once, begin, endpoint, errors, finish, live, part, reasons, service,
-                               values)
+from harness.endpoints import (answer, ask_at_once, begin, endpoint, errors, finish, live, part, reasons,
+                               service, values)
 from harness.expect import retry_after
 
 RETRY = {"max_attempts": 3, "backoff_base": "10ms", "backoff_max": "50ms", "budget": 1.0,

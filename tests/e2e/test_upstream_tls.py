@@ -1,4 +1,4 @@
-"""TLS to upstreams: whom heddle trusts, who it says it is, which versions it speaks, and files that change."""
+"""TLS to upstreams: whom heddle trusts, who it says it is, which versions it speaks, files that change."""
 
 import shutil
 import socket
@@ -105,12 +105,12 @@ def test_without_one_it_is_turned_away(start, serve, authority, fresh_upstream):
 # ---- versions -------------------------------------------------------------------------------------
 
 def test_the_oldest_version_is_configured(start, serve):
-    server = serve(lines="ssl_protocols TLSv1.2;")
+    server = serve(versions="TLSv1.2")
     refused(start(server.url(), tls={"min_version": "1.3"}))
 
 
 def test_an_older_version_is_spoken_when_it_may(start, serve):
-    server = serve(lines="ssl_protocols TLSv1.2;")
+    server = serve(versions="TLSv1.2")
     assert seen(start(server.url(), tls={"min_version": "1.2"}))["X-Tls"] == "TLSv1.2"
 
 

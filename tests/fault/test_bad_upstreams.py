@@ -1,5 +1,5 @@
-"""Upstreams in trouble, and heddle with them: outages, overload, machines that are switched off, clients that leave,
-no memory, no descriptors, a stop in the middle of it."""
+"""Upstreams in trouble: outages, overload, machines that are switched off; clients that leave, no descriptors,
+a stop in the middle of it."""
 
 import signal
 import threading
@@ -9,8 +9,8 @@ import pytest
 
 from harness import fastcgi, metrics
 from harness.black_hole import BlackHole
-from harness.endpoints import (answer, ask_at_once, begin, endpoint, finish, leave, live, part, service, values,
-                               wait_for_live)
+from harness.endpoints import (answer, ask_at_once, begin, endpoint, finish, leave, part, service,
+                               values, wait_for_live)
 from harness.expect import retry_after
 from harness.fastcgi import Closed
 from harness.wait import wait_until
@@ -56,14 +56,19 @@ class Load:
             return sum(self.statuses.values())
 
 
+def wait_until_idle(program):
+    wait_for_live(program, "u", "idle", lambda shown: (shown["in_flight"], shown["queued"]) == (0, 0))
+
+
 # ---- an outage ------------------------------------------------------------------------------------
 
 def test_retries_do_not_multiply_an_outage(heddle, fresh_upstream):
     """At most a fifth more than was asked, and the minimum rate."""
     minimum = 3
     program = heddle(upstreams=[service("u", fresh_upstream.origins[0], breaker={"enabled": False},
-                                        retry={"max_attempts": 3, "backoff_base": "5ms", "backoff_max": "10ms",
-                                               "budget": 0.2, "budget_min_per_s": minimum})],
+                                        retry={"max_attempts": 3, "backoff_base": "5ms",
+                                               "backoff_max": "10ms", "budget": 0.2,
+                                               "budget_min_per_s": minimum})],
                      endpoints=[endpoint("/e", part("p", "u"))])
     values(program.ask("GET", "/e"))
     fresh_upstream.mode(status=503)
@@ -84,7 +89,7 @@ def test_with_the_breaker_an_outage_is_left_in_peace_and_ends_by_itself(heddle, 
     values(program.ask("GET", "/e"))
     fresh_upstream.mode(status=503)
     with Load(program, "/e", 4) as load:
-        wait_for_live(program, "u", "the circuit has opened", lambda shown: shown["breaker"]["state"] == "open")
+        wait_for_live(program, "u", "the circuit is open", lambda shown: shown["breaker"]["state"] == "open")
         count, reached = load.count(), fresh_upstream.stats()["requests"]
         wait_until(lambda: load.count() > count + 200, "clients are told")
         assert fresh_upstream.stats()["requests"] - reached < 50
@@ -97,7 +102,8 @@ def test_with_the_breaker_an_outage_is_left_in_peace_and_ends_by_itself(heddle, 
 
 def test_ten_times_too_much_is_refused_and_the_rest_is_served(heddle, fresh_upstream):
     """The upstream bears 4 at a time; 40 ask all the time."""
-    program = heddle(upstreams=[service("u", fresh_upstream.origins[0], max_in_flight=4, max_queue=4, **PLAIN)],
+    program = heddle(upstreams=[service("u", fresh_upstream.origins[0], max_in_flight=4, max_queue=4,
+                                        **PLAIN)],
                      endpoints=[endpoint("/e", part("p", "u"))])
     with Load(program, "/e?delay=20", 40) as load:
         wait_until(lambda: load.statuses.get(200, 0) > 100, "many are served")
@@ -106,8 +112,7 @@ def test_ten_times_too_much_is_refused_and_the_rest_is_served(heddle, fresh_upst
     assert fresh_upstream.stats()["max_in_flight"] <= 4
     assert load.slowest < 10
     wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nothing in flight but the scrape")
-    shown = live(program, "u")
-    assert (shown["in_flight"], shown["queued"]) == (0, 0)
+    wait_until_idle(program)
 
 
 # ---- one that is switched off ---------------------------------------------------------------------
@@ -116,7 +121,8 @@ def test_a_black_hole_does_not_touch_the_others(heddle, upstream):
     with BlackHole() as hole:
         program = heddle(upstreams=[service("dead", hole.url, timeout="2s", max_in_flight=20, max_queue=20),
                                     service("well", upstream.origins[0])],
-                         endpoints=[endpoint("/dead", part("p", "dead")), endpoint("/well", part("p", "well")),
+                         endpoints=[endpoint("/dead", part("p", "dead")),
+                                    endpoint("/well", part("p", "well")),
                                     endpoint("/both", part("p", "well"), part("q", "dead", required=False),
                                              timeout="1s")],
                          fetch={"connect_timeout": "1s"})
@@ -160,7 +166,7 @@ def test_a_client_that_leaves_frees_the_upstream(heddle, fresh_upstream, policie
     wait_until(lambda: fresh_upstream.stats()["in_flight"] == count, "all wait in the upstream")
     leave(clients)
     wait_until(lambda: len(fresh_upstream.gone("k")) == count, "the upstream has seen each of them leave")
-    wait_for_live(program, "u", "nothing in flight", lambda shown: (shown["in_flight"], shown["queued"]) == (0, 0))
+    wait_until_idle(program)
     wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nothing in flight but the scrape")
 
 
@@ -168,12 +174,14 @@ def test_clients_leave_at_any_moment(heddle, upstream):
     """No place to aim at: all places near the end are tried, with every policy on."""
     both = {"max_in_flight": 4, "max_queue": 100, "coalesce": True, "hedge": {"enabled": True},
             "retry": {"backoff_base": "1ms", "backoff_max": "2ms"}}
-    parts = [part(f"p{number}", "u", query={"delay": str(number), "x_n": str(number % 4)}) for number in range(8)]
-    program = heddle(upstreams=[service("u", upstream.origins[0], **both)], endpoints=[endpoint("/e", *parts)])
+    parts = [part(f"p{number}", "u", query={"delay": str(number), "x_n": str(number % 4)})
+             for number in range(8)]
+    program = heddle(upstreams=[service("u", upstream.origins[0], **both)],
+                     endpoints=[endpoint("/e", *parts)])
     for _ in range(100):
         with program.connect() as connection:
             connection.send(fastcgi.http_request("GET", "/e"))
-    wait_for_live(program, "u", "nothing is left over", lambda shown: (shown["in_flight"], shown["queued"]) == (0, 0))
+    wait_until_idle(program)
     values(program.ask("GET", "/e"))
 
 
@@ -217,9 +225,9 @@ def test_a_stop_cuts_off_what_does_not_end(heddle, fresh_upstream):
 
 def test_without_descriptors_endpoints_say_so_and_recover(heddle, fresh_upstream):
     limit = 100
+    parts = [part(f"p{number}", "u", required=False) for number in range(20)]
     program = heddle(upstreams=[service("u", fresh_upstream.origins[0], **PLAIN)],
-                     endpoints=[endpoint("/e", *[part(f"p{number}", "u", required=False) for number in range(20)])],
-                     max_in_flight=4, max_connections=10_000,
+                     endpoints=[endpoint("/e", *parts)], max_in_flight=4, max_connections=10_000,
                      wrapper=["prlimit", f"--nofile={limit}:{limit}"])
     with program.connect() as kept:
         assert kept.ask("GET", "/health/live").status == 200

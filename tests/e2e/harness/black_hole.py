@@ -1,4 +1,4 @@
-"""An address that swallows connections: it neither takes nor refuses them, as a machine that is switched off."""
+"""An address that neither takes nor refuses connections, like a machine that is switched off."""
 
 import errno
 import socket

@@ -21,7 +21,8 @@ def service(name, origin, **settings):
 def part(name, upstream_name, path="/", query=None, **settings):
     """`query` goes over ASKED; a value None takes one away."""
     both = {key: value for key, value in {**ASKED, **(query or {})}.items() if value is not None}
-    return {"name": name, "upstream": upstream_name, "path": path, "query": both, "required": True, **settings}
+    own = {"name": name, "upstream": upstream_name, "path": path, "query": both, "required": True}
+    return own | settings
 
 
 def endpoint(path, *parts, **settings):

@@ -3,8 +3,8 @@
 import re
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-REASONS = {"http_status", "timeout", "dns", "connect", "tls", "too_large", "protocol", "cancelled", "forbidden",
-           "overloaded", "circuit_open"}
+REASONS = {"http_status", "timeout", "dns", "connect", "tls", "too_large", "protocol", "cancelled",
+           "forbidden", "overloaded", "circuit_open"}
 
 
 def problem(reply, status, title=None):

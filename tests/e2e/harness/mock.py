@@ -13,8 +13,8 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 class MockUpstream(Program):
     def __init__(self, directory, ports=1, address="127.0.0.1", port=0, name="mock-upstream"):
-        super().__init__(name, [MOCK_UPSTREAM, "--address", address, "--port", port, "--ports", ports], directory,
-                         stdout=subprocess.PIPE, text=True)
+        command = [MOCK_UPSTREAM, "--address", address, "--port", port, "--ports", ports]
+        super().__init__(name, command, directory, stdout=subprocess.PIPE, text=True)
         word, *self.origins = self.process.stdout.readline().split()
         assert word == "listening"
 

@@ -45,6 +45,7 @@ http {{
         listen {address}:{port} ssl{http2} backlog=1024;
         ssl_certificate {cert};
         ssl_certificate_key {key};
+        ssl_protocols {versions};
         ssl_session_tickets off;
         {lines}
         location / {{
@@ -52,6 +53,7 @@ http {{
             proxy_http_version 1.1;
             proxy_buffering off;
             proxy_set_header Connection "";
+            proxy_set_header Host $host;
             proxy_set_header X-Protocol $server_protocol;
             proxy_set_header X-Tls $ssl_protocol;
             proxy_set_header X-Client $ssl_client_s_dn;
@@ -63,17 +65,19 @@ http {{
 
 
 class TlsUpstream(Program):
-    """Tells the mock how it was spoken to: X-Protocol, X-Tls, X-Client (the name in the client's certificate) and
-    X-Connection (a number). `lines` go into its server block."""
+    """Tells the mock how it was spoken to: X-Protocol, X-Tls, X-Client (the name in the client's certificate)
+    and X-Connection (a number). `lines` go into its server block."""
 
-    def __init__(self, mock, folder, certificate, http2=True, lines="", address="127.0.0.1", port=None):
+    def __init__(self, mock, folder, certificate, http2=True, versions="TLSv1.2 TLSv1.3", lines="",
+                 address="127.0.0.1", port=None):
         folder.mkdir()
         cert, key = certificate
         self.port = port or free_port()
         (folder / "nginx.conf").write_text(CONFIG.format(
             mock=mock.origins[0], address=address, port=self.port, http2=" http2" if http2 else "", cert=cert,
-            key=key, lines=lines))
-        super().__init__("tls-upstream", ["nginx", "-p", folder, "-c", "nginx.conf", "-e", "error.log"], folder)
+            key=key, versions=versions, lines=lines))
+        command = ["nginx", "-p", folder, "-c", "nginx.conf", "-e", "error.log"]
+        super().__init__("tls-upstream", command, folder)
         self.log_path = folder / "error.log"
         self.wait_for_listener((address, self.port))
 
