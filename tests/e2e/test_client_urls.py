@@ -61,9 +61,9 @@ def test_the_urls_are_fetched(start, twins):
     assert sorted(one.get("status") for one in results.values()) == [200, 404]
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b'{"urls": []}', b'{"urls": [1]}', b'{"urls": ["nonsense"]}',
-                                  b'{"urls": ["ftp://good.test/"]}', b'{"urls": ["http://good.test/"], "x": 1}',
-                                  b'{"urls": "http://good.test/"}'])
+@pytest.mark.parametrize("body", [
+    b"{", b"[]", b"{}", b'{"urls": []}', b'{"urls": [1]}', b'{"urls": ["nonsense"]}',
+    b'{"urls": ["ftp://good.test/"]}', b'{"urls": ["http://good.test/"], "x": 1}', b'{"urls": "http://good.test/"}'])
 def test_a_wrong_request_is_refused(start, body):
     reply = start().ask("POST", PATH, body, JSON)
     detailed_problem(reply, 400 if body == b"{" else reply.status)
@@ -83,8 +83,8 @@ def test_hosts_that_are_not_listed(start, twins):
     assert twins[0].stats()["requests"] == 0
 
 
-TRICKS = ["0x7f.2", "0x7f000002", "2130706434", "017700000002", "127.2", "[::ffff:127.0.0.2]", "[::ffff:7f00:2]",
-          "good.test@127.0.0.2", "good.test%40127.0.0.2", "127.0.0.2%23@good.test", "127.0.0.2\\@good.test",
+TRICKS = ["0x7f.2", "0x7f000002", "2130706434", "017700000002", "127.2", "[::ffff:127.0.0.2]",
+          "[::ffff:7f00:2]", "good.test@127.0.0.2", "good.test%40127.0.0.2", "127.0.0.2%23@good.test", "127.0.0.2\\@good.test",
           "127。0。0。2", "①②⑦.0.0.2", "%31%32%37.0.0.2"]
 
 
@@ -126,7 +126,7 @@ def test_a_name_that_turns(start, names, twins):
     names.set("turns.test", "127.0.0.1")
     assert result(program, url(twins[0], "turns.test"))["status"] == 200
     names.set("turns.test", "127.0.0.2")
-    wait_until(lambda: is_refused(program, url(twins[0], "turns.test", close=1)), "the new address is refused")
+    wait_until(lambda: is_refused(program, url(twins[0], "turns.test", close=1)), "it is refused")
     assert twins[1].stats()["requests"] == 0
 
 
