@@ -16,7 +16,7 @@ TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 def program(heddle, upstream):
     """/e shows the headers that came to `u`, which gets X-Tenant; /both: and to `v`; both get X-All."""
     echo = {"query": {"echo": "1", "json": None}, "select": "/headers"}
-    retry = {"max_attempts": 3, "backoff_base": "1ms", "backoff_max": "1ms", "budget_min_per_s": 1000}
+    retry = {"max_attempts": 3, "backoff_base": "1ms", "backoff_max": "1ms", "budget_min": 1000}
     return heddle(
         upstreams=[service("u", upstream.origins[0], forward_headers=["X-Tenant", "Accept-Language"],
                            retry=retry),

@@ -8,7 +8,7 @@ from harness.endpoints import (answer, ask_at_once, begin, endpoint, errors, fin
 from harness.expect import retry_after
 
 RETRY = {"max_attempts": 3, "backoff_base": "10ms", "backoff_max": "50ms", "budget": 1.0,
-         "budget_min_per_s": 1000, "statuses": ["502", "503", "504"]}
+         "budget_min": 1000, "statuses": ["502", "503", "504"]}
 # The key of the client decides how often the mock fails: "2-..." fails twice.
 FAILING = {"fail": "{query.fail:0}", "status": "{query.status:503}", "retry_after": "{query.retry_after:}"}
 
@@ -117,7 +117,7 @@ def test_pauses_are_random_between_nothing_and_the_whole(start, fresh_upstream):
 
 
 def test_the_budget_stops_a_storm(start, fresh_upstream):
-    program = start(budget=0.2, budget_min_per_s=1)
+    program = start(budget=0.2, budget_min=1)
     count = 100
     for reply in finish(begin(program, "/e?fail=100000&key=k", count=count)):
         reasons(reply)

@@ -68,7 +68,7 @@ def test_retries_do_not_multiply_an_outage(heddle, fresh_upstream):
     program = heddle(upstreams=[service("u", fresh_upstream.origins[0], breaker={"enabled": False},
                                         retry={"max_attempts": 3, "backoff_base": "5ms",
                                                "backoff_max": "10ms", "budget": 0.2,
-                                               "budget_min_per_s": minimum})],
+                                               "budget_min": minimum})],
                      endpoints=[endpoint("/e", part("p", "u"))])
     values(program.ask("GET", "/e"))
     fresh_upstream.mode(status=503)

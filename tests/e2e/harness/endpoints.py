@@ -21,12 +21,14 @@ def service(name, origin, **settings):
 def part(name, upstream_name, path="/", query=None, **settings):
     """`query` goes over ASKED; a value None takes one away."""
     both = {key: value for key, value in {**ASKED, **(query or {})}.items() if value is not None}
-    own = {"name": name, "upstream": upstream_name, "path": path, "query": both, "required": True}
+    own = {"name": name, "upstream": upstream_name, "path": path, "query": both}
     return own | settings
 
 
-def endpoint(path, *parts, **settings):
-    return {"path": path, "timeout": "5s", "parts": list(parts), **settings}
+def endpoint(path, *parts, mode="all", **settings):
+    """Its parts are required unless they say otherwise, where that means something."""
+    usual = {"required": True} if mode == "all" else {}
+    return {"path": path, "timeout": "5s", "mode": mode, "parts": [usual | one for one in parts], **settings}
 
 
 def literal(text):
