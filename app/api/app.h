@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "base/budget.h"
 #include "config/config.h"
 #include "fetch/fetch.h"
 #include "front/front.h"
@@ -11,11 +12,15 @@
 #include "tasks/schedules.h"
 #include "upstream/upstream.h"
 
+struct api_table;
+
 struct app {
     const struct config *config;
     struct front *front;
     struct fetch_pool *fetch;
     struct upstreams *upstreams;
+    struct budget buffered; /* bodies that are held at the same time */
+    struct api_table *table;
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
     struct mailer *mailer;
     struct task_services services;

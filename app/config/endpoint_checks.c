@@ -84,10 +84,10 @@ static int check_limits(const struct config_scope *scope, struct config_conflict
 
 static bool is_integer(const char *text)
 {
+    const char *digits = text + (*text == '-');
     char *end;
 
-    text += *text == '-';
-    if (*text < '0' || *text > '9' || (*text == '0' && text[1]))
+    if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
         return false;
     errno = 0;
     strtoll(text, &end, 10);

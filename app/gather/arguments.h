@@ -43,11 +43,10 @@ struct arguments_problem {
 struct arguments;
 
 /* Reads and checks all values: types, patterns, limits, what is missing.  What the rules do not ask for is
- * not looked at.  The types of values:
- *     of a row    integers, booleans and strings as such; numbers are integers when they are written so, else reals
- *     no row      strings, but what the body holds stays as it is
- * A null of the body counts as no value where there is a row.  Texts must be valid UTF-8.  A body without a
- * byte is no error by itself.  Returns 0, or -1 with `ret_problem` set. */
+ * not looked at.  With a row integers, booleans and strings are that; numbers are integers when they are
+ * written so, else reals.  Without a row all are strings, but what the body holds stays as it is.  A null
+ * of the body is no value where there is a row.  Texts must be valid UTF-8.  A body without a byte is no
+ * error by itself.  Returns 0, or -1 with `ret_problem` set. */
 must_check int arguments_create(const struct arguments_rules *rules, const struct request_reader *reader,
                                 struct arguments **ret, struct arguments_problem *ret_problem);
 void arguments_free(struct arguments *arguments);

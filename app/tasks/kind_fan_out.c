@@ -10,9 +10,9 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/thread.h"
+#include "fetch/hosts.h"
 #include "gather/results.h"
 #include "gather/url_list.h"
-#include "tasks/hosts.h"
 #include "tasks/payload.h"
 
 #define URLS_MAX          1000
@@ -87,7 +87,7 @@ static bool may_visit(const struct fetch *fetch, const struct fetch_target *targ
 {
     const struct fan_out *fan_out = fetch->arg;
 
-    return task_target_is_allowed(&fan_out->config->tasks.allowed_hosts, target, err);
+    return hosts_allow_target(&fan_out->config->tasks.allowed_hosts, "tasks", target, err);
 }
 
 static void on_part_ended(struct gather *gather, struct part *part, void *arg)

@@ -14,43 +14,7 @@
 
 #include "config/config.h"
 #include "config/config_int.h"
-
-#define LONG_TEXT_MAX (2 * CONFIG_FILE_MAX_BYTES)
-
-static struct config *load_text(const char *text, size_t size)
-{
-    cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
-    struct config *config = NULL;
-
-    if (config_parse("f.yaml", text, size, &config, &errors) < 0)
-        fail_msg("%.*s", (int)errors.text.size, errors.text.data);
-    assert_int_equal(errors.count, 0);
-    return config;
-}
-
-static struct config *load(const char *text)
-{
-    return load_text(text, strlen(text));
-}
-
-/* Exactly these lines, and the caller's pointer as it was. */
-static void expect_errors_of(const char *text, size_t size, const char *expected)
-{
-    cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
-    struct config *config = NULL;
-
-    assert_int_equal(config_parse("f.yaml", text, size, &config, &errors), -1);
-    assert_null(config);
-    assert_true(errors.count > 0);
-    buf_append(&errors.text, "", 1);
-    assert_false(errors.text.failed);
-    assert_string_equal(errors.text.data, expected);
-}
-
-static void expect_errors(const char *text, const char *expected)
-{
-    expect_errors_of(text, strlen(text), expected);
-}
+#include "config_text.h"
 
 static void expect_urls_error(const char *url, const char *expected)
 {
@@ -690,14 +654,6 @@ static void bytes_that_are_no_text_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_errors_of(cases[i].text, cases[i].size, cases[i].expected);
-}
-
-static char *repeated(const char *text, size_t times, struct buf *out)
-{
-    for (size_t i = 0; i < times; i++)
-        buf_append_str(out, text);
-    assert_false(out->failed);
-    return out->data;
 }
 
 static void files_that_would_take_long_are_refused(void **state)
