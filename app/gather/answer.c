@@ -212,6 +212,21 @@ void answer_append_json(struct buf *out, const struct plan_run *run, uint64_t to
     buf_append_str(out, "}");
 }
 
+/* An event is a line.  Line breaks in checked JSON are white space: strings have none. */
+static void append_in_a_line(struct buf *out, const char *json, size_t size)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        if (json[i] != '\n' && json[i] != '\r')
+            continue;
+        buf_append(out, json + start, i - start);
+        buf_append_str(out, " ");
+        start = i + 1;
+    }
+    buf_append(out, json + start, size - start);
+}
+
 void answer_append_part_event(struct buf *out, const struct plan_run *run, size_t index)
 {
     struct part_outcome outcome = plan_part_outcome(run, index);
@@ -223,7 +238,7 @@ void answer_append_part_event(struct buf *out, const struct plan_run *run, size_
         append_failure(out, &outcome);
     } else {
         buf_append_str(out, "\"value\":");
-        buf_append(out, outcome.json, outcome.json_size);
+        append_in_a_line(out, outcome.json, outcome.json_size);
         buf_append_str(out, ",\"elapsed\":");
         json_append_seconds(out, outcome.elapsed_ns);
     }
