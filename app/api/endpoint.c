@@ -12,7 +12,6 @@
 #include "api/headers.h"
 #include "gather/answer.h"
 #include "gather/plan.h"
-const struct arguments_rules *plan_rules(const struct plan *plan);
 
 struct endpoint_call {
     struct exchange exchange;
