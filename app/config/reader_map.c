@@ -103,7 +103,8 @@ static struct object *add_named(struct reader *reader, const struct entries *ent
     buf_append(&name, key, size);
     buf_append(&name, "", 1);
     if (name.failed) {
-        reader_error(reader, "%s: a name is longer than 64KiB", entries->label);
+        reader_error(reader, "%s: %s", entries->label,
+                     size < CONFIG_VALUE_MAX_BYTES ? "out of memory" : "a name is longer than 64KiB");
         return NULL;
     }
     return add_entry(reader, entries, &name, reader->yaml.at);

@@ -7,8 +7,9 @@
 
 int read_text(const char *raw, size_t size, bool is_secret, struct buf *out, struct err *err)
 {
+    if (size < out->max && !buf_reserve(out, size + 1))
+        return err_set(err, -ENOMEM, "out of memory");
     int r = config_substitute(raw, size, out, err);
-
     if (r == 0)
         r = config_check_value(out->data, out->size, err);
     buf_append(out, "", 1);
