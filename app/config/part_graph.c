@@ -120,8 +120,8 @@ static parts_mask startable(const struct graph *graph)
     return found;
 }
 
-/* A way from the part back to itself over parts that are behind it in the file, so that each circle is found from
- * its first one only.  The number of parts on it, 0 when there is none. */
+/* A way from the part back to itself over parts that are behind it in the file, so that each circle is found
+ * from its first one only.  The number of parts on it, 0 when there is none. */
 static size_t find_circle(const struct graph *graph, size_t start, size_t ret_way[CONFIG_PARTS_MAX])
 {
     parts_mask left[CONFIG_PARTS_MAX]; /* of each part on the way: whom it waits for and we have not tried */
@@ -215,7 +215,8 @@ int config_check_waits(const struct config_scope *scope, struct config_conflict 
     const char *first = endpoint->parts[__builtin_ctzll(stuck ? stuck : graph.waits[index])].name;
     ret->key = key_of_wait(part, first);
     if (stuck)
-        return err_set(err, -EINVAL, "the part can never start: it waits for \"%s\", which cannot either", first);
+        return err_set(err, -EINVAL, "the part can never start: it waits for \"%s\", which cannot either",
+                       first);
     return err_set(err, -EINVAL,
                    "the part can never start: when what it waits for has succeeded, mode %s has enough",
                    endpoint->mode == MODE_FIRST ? "first" : "quorum");
