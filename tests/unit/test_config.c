@@ -1416,8 +1416,8 @@ static bool same_value(const struct config_row *row, const struct config *a, con
 
 static void sample_shows_every_row_with_its_default(void **state)
 {
-    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts", "upstreams",
-                                        "endpoints"};
+    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts",
+                                        "upstreams", "endpoints"};
     cleanup(buf_done) struct buf text = BUF_INIT(65536);
     cleanup(config_free_scope) struct config *defaults = load("");
 
