@@ -60,7 +60,7 @@ static int run_check(const char *path)
 
 static void write_metrics_docs(struct buf *out)
 {
-    serve_register_metrics();
+    serve_register_metrics(NULL);
     metrics_write_markdown(out);
 }
 

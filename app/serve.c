@@ -21,8 +21,9 @@
 
 #define LISTEN_TEXT_SIZE 160
 
-void serve_register_metrics(void)
+void serve_register_metrics(const struct config *config)
 {
+    upstreams_register_metrics(config);
     metrics_register(metrics_process, metrics_process_count);
     if (front_register_metrics(api_routes, api_route_count, NULL) < 0)
         return;
@@ -60,7 +61,12 @@ static void on_store_failed(void *arg)
 
 static int create_tasks(struct app *app, struct err *err)
 {
-    app->services = (struct task_services){.config = app->config, .fetch = app->fetch, .mailer = app->mailer};
+    app->services = (struct task_services){
+        .config = app->config,
+        .fetch = app->fetch,
+        .upstreams = app->upstreams,
+        .mailer = app->mailer,
+    };
     struct task_engine_config config = {
         .kinds = task_kinds,
         .services = &app->services,
@@ -108,6 +114,8 @@ static int create_parts(struct app *app, struct err *err)
     if (rc == 0)
         rc = fetch_pool_create(app->config, &app->fetch, err);
     if (rc == 0)
+        rc = upstreams_create(app->config, app->fetch, &app->upstreams, err);
+    if (rc == 0)
         rc = mailer_create(app->config, &app->mailer, err);
     if (rc == 0)
         rc = create_tasks(app, err);
@@ -121,6 +129,8 @@ static int start_parts(struct app *app, struct err *err)
 {
     int rc = fetch_pool_start(app->fetch, err);
 
+    if (rc == 0)
+        rc = upstreams_start(app->upstreams, err);
     if (rc == 0)
         rc = mailer_start(app->mailer, err);
     if (rc == 0)
@@ -138,6 +148,7 @@ static void free_parts(struct app *app)
     task_schedules_free(app->schedules);
     task_engine_free(app->tasks);
     mailer_free(app->mailer);
+    upstreams_free(app->upstreams);
     fetch_pool_free(app->fetch);
     for (size_t i = 0; app->targets && app->targets[i]; i++)
         fetch_target_free(app->targets[i]);
@@ -218,6 +229,8 @@ static void stop_parts(struct app *app)
         task_engine_stop(app->tasks);
     if (app->mailer)
         mailer_stop(app->mailer);
+    if (app->upstreams)
+        upstreams_stop(app->upstreams);
     if (app->fetch)
         fetch_pool_stop(app->fetch);
     log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_interrupted", unfinished));
@@ -243,7 +256,7 @@ int serve(const struct config *config)
     log_setup(config->log.level, config->log.format);
     thread_block_signals();
     unignore_stop_signals();
-    serve_register_metrics();
+    serve_register_metrics(config);
     int rc = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
                  ? create_parts(&app, &err)
                  : err_set(&err, -ENOMEM, "libcurl cannot be initialized");

@@ -8,4 +8,4 @@
 int serve(const struct config *config);
 
 /* Registers the metrics of all modules; once per process. */
-void serve_register_metrics(void);
+void serve_register_metrics(const struct config *config);

@@ -9,11 +9,13 @@
 #include "mail/mail.h"
 #include "tasks/engine.h"
 #include "tasks/schedules.h"
+#include "upstream/upstream.h"
 
 struct app {
     const struct config *config;
     struct front *front;
     struct fetch_pool *fetch;
+    struct upstreams *upstreams;
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
     struct mailer *mailer;
     struct task_services services;

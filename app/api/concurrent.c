@@ -3,8 +3,8 @@
 
 #include "api/api_int.h"
 #include "base/clock.h"
-#include "gather/gather.h"
 #include "gather/results.h"
+#include "gather/url_list.h"
 
 #define ANSWER_MAX_BYTES ((size_t)1024 * 1024 * 1024)
 
@@ -55,19 +55,22 @@ static struct fan_out *create(struct request *req)
         return NULL;
     fan_out->req = req;
     fan_out->start_ns = clock_now_ns();
-    struct gather_options options = {
-        .pool = app->fetch,
+    struct url_list *list;
+    struct url_list_options options = {
+        .upstreams = app->upstreams,
         .targets = app->targets,
         .count = app->config->concurrent_requests.urls.count,
         .max_concurrency = app->config->concurrent_requests.max_concurrency,
         .keep_max_bytes = gather_keep_bytes(app->config->concurrent_requests.content_chars),
+        .deadline_ns = CLOCK_NEVER,
         .done = on_gather_done,
         .arg = fan_out,
     };
-    if (gather_create(&options, &fan_out->gather, NULL) < 0) {
+    if (url_list_create(&options, &list, NULL) < 0) {
         free(fan_out);
         return NULL;
     }
+    fan_out->gather = url_list_gather(list);
     return fan_out;
 }
 
