@@ -3,6 +3,7 @@
 # beginning with their corpus.  What they find stays in build/fuzz.
 #
 #   scripts/fuzz.sh SECONDS [NAME...]
+# shellcheck disable=SC2317  # run is called by name
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
