@@ -772,6 +772,7 @@ static void wrong_urls_are_refused(void **state)
         {"http://a b/", "\"http://a b/\" has a space in it (write %20)" ABSOLUTE},
         {"http://u:secret@a/", "the URL has a user name, which would show in answers and logs; leave it out"},
         {"http://[::1/", "\"http://[::1/\" Bad IPv6 address" ABSOLUTE},
+        {"http://a|b/", "the host name has characters that no name has"},
         {"http://b\u00fccher.example/", "the host name is not ASCII: write its xn-- form"},
         {"http://" X50 X50 X50 X50 X50 "aaaa/", "the host name has 254 bytes; at most 253 are allowed"},
     };
