@@ -483,6 +483,23 @@ static void cancelled_while_parts_start_they_are_asked_afterwards(void **state)
     world_end(&world);
 }
 
+static void cancelled_while_a_part_starts_those_that_run_are_asked_once(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 3);
+    waits(&world, 2, 1);
+    world_start(&world, 0, 0);
+    world.cancels_at_start = true;
+    end(&world.fakes[1], true);
+    assert_int_equal(atomic_load(&world.fakes[0].asked), 1);
+    assert_int_equal(atomic_load(&world.fakes[2].asked), 1);
+    end(&world.fakes[0], false);
+    end(&world.fakes[2], false);
+    world_end(&world);
+}
+
 static void cancelled_after_its_end_it_stays_as_it_is(void **state)
 {
     struct world world;
@@ -725,6 +742,7 @@ int main(void)
         cmocka_unit_test(cancelled_before_its_start_nothing_runs),
         cmocka_unit_test(cancelled_while_it_runs_all_parts_end),
         cmocka_unit_test(cancelled_while_parts_start_they_are_asked_afterwards),
+        cmocka_unit_test(cancelled_while_a_part_starts_those_that_run_are_asked_once),
         cmocka_unit_test(cancelled_after_its_end_it_stays_as_it_is),
         cmocka_unit_test(the_last_reference_releases),
         cmocka_unit_test(random_graphs_go_as_the_model_does),
