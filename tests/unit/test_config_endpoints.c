@@ -217,7 +217,7 @@ static void items_have_the_errors_of_entries(void **state)
         {"queues:\n  - {x: {name: a}, y: [name, b]}\n",
          "f.yaml:2:5: queues: item 1 has no name; write one, a single value, at its beginning\n"},
         {"queues:\n  - {? {name: a} : 1, name: b, x: 1}\n", "f.yaml:2:8: a key must be a word\n"
-                                                            "f.yaml:2:33: unknown key \"x\" in queues.b\n"},
+                                                            "f.yaml:2:32: unknown key \"x\" in queues.b\n"},
         {"queues:\n  - {x: name, name: a}\n", "f.yaml:2:6: unknown key \"x\" in queues.a\n"},
         {"queues:\n  - a\n  - [b]\n  -\n",
          "f.yaml:2:5: queues: item 1 is not a queue; write a mapping, its name and its settings\n"
