@@ -358,8 +358,12 @@ static void start_waiting_locked(struct upstream *upstream, struct outbox *outbo
 {
     struct flight *flight;
 
-    while ((flight = TAILQ_FIRST(&upstream->queue)) && try_start_locked(flight, outbox))
-        continue;
+    while ((flight = TAILQ_FIRST(&upstream->queue))) {
+        if (is_abandoned(flight)) /* and its timer has not come to it yet */
+            end_abandoned_locked(flight, outbox);
+        else if (!try_start_locked(flight, outbox))
+            break;
+    }
 }
 
 /* ---- submitting ---- */
