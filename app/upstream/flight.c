@@ -59,15 +59,6 @@ struct flight *flight_ref(struct flight *flight)
     return flight;
 }
 
-void flight_give_back(struct flight *flight)
-{
-    struct attempt *attempt;
-
-    if (!flight->shared)
-        SLIST_FOREACH(attempt, &flight->attempts, link)
-            attempt_done(attempt);
-}
-
 static void free_flight(struct flight *flight)
 {
     struct attempt *attempt;

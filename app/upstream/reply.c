@@ -37,16 +37,8 @@ void upstream_reply_unref(struct upstream_reply *reply)
         flight_drop_reply(container_of(reply, struct flight, reply));
 }
 
-static bool is_static(const struct upstream_reply *reply)
-{
-    return reply >= static_replies && reply < static_replies + REPLY_KIND_COUNT;
-}
-
-/* The budget of a request ends with it, and others may hold the flight a little longer. */
 void upstream_call_done(struct upstream_call *call)
 {
-    if (call->reply && !is_static(call->reply))
-        flight_give_back(container_of(call->reply, struct flight, reply));
     upstream_reply_unref(call->reply);
     call->reply = NULL;
 }

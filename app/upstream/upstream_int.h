@@ -192,14 +192,8 @@ void attempt_done(struct attempt *attempt);
 struct flight *flight_create(struct upstream_call *call);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight);
-<<<<<<< HEAD
 /* Nobody has the reply any more: frees the bodies. */
 void flight_drop_reply(struct flight *flight);
-=======
-/* Its only call does not look at the reply any more: bodies are freed, and what they took from the call's
- * budget is given back.  Of a shared flight that is left to the last reference. */
-void flight_give_back(struct flight *flight);
->>>>>>> w-api
 
 /* Takes a flight that has just been made: it starts, waits, ends, or its call joins another. */
 void flight_submit_locked(struct flight *flight, struct outbox *outbox);
