@@ -398,6 +398,25 @@ static void a_retry_after_beyond_the_deadline_ends_it(void **state)
     rig_end(&rig);
 }
 
+/* Even without a deadline: Retry-After is the upstream's wish, and it may be hostile. */
+static void a_retry_after_beyond_the_timeout_ends_it(void **state)
+{
+    const struct fetch_call request = {.method = "GET"};
+    struct probe probe;
+    struct rig rig;
+    NEED_MOCK();
+
+    start_retrying(&rig);
+    probe_init(&probe, &rig, "/?fail=1&key=retry-timeout&retry_after=100");
+    probe.call.request = &request;
+    probe_submit(&probe, &rig);
+    probe_wait(&probe);
+    assert_reason(&probe, FETCH_HTTP_STATUS);
+    assert_int_equal(probe.call.attempts, 1);
+    probe_done(&probe);
+    rig_end(&rig);
+}
+
 static bool has_a_resting_flight(void *arg)
 {
     struct upstream *upstream = arg;
@@ -914,6 +933,7 @@ int main(void)
         cmocka_unit_test(a_post_is_not_sent_twice),
         cmocka_unit_test(a_post_that_found_no_connection_is_tried_again),
         cmocka_unit_test(a_retry_after_beyond_the_deadline_ends_it),
+        cmocka_unit_test(a_retry_after_beyond_the_timeout_ends_it),
         cmocka_unit_test(a_call_that_rests_can_be_cancelled),
         cmocka_unit_test(a_second_request_overtakes_a_slow_first),
         cmocka_unit_test(calls_for_the_same_share_one_fetch),
