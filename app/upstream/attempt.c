@@ -91,7 +91,6 @@ struct attempt *attempt_create_locked(struct flight *flight, uint64_t now_ns, bo
 void attempt_done(struct attempt *attempt)
 {
     fetch_done(&attempt->fetch);
-    attempt->fetch.budget = NULL; /* which may be gone from now on */
     free(attempt->headers);
     attempt->headers = NULL;
 }
