@@ -37,7 +37,7 @@ class Origins:
         has_lua = LUA_MODULE.exists()
         if delay_ms and not has_lua:
             raise Unavailable(f"{LUA_MODULE} not found (libnginx-mod-http-lua), which delays the answers")
-        later = LATER.format(seconds=delay_ms / 1000, body=BODY) if has_lua else "return 404"
+        later = LATER.format(seconds=delay_ms / 1000, body=BODY) if has_lua else "return 404;"
         self.delay_ms = delay_ms
         self.certificate, key = certificate(bench)
         self.ports = [free_port() for _ in range(ORIGINS)]
