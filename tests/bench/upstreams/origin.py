@@ -13,7 +13,9 @@ BODY = ("0123456789abcdef" * BODY_BYTES)[:BODY_BYTES]
 TEXT = "lorem ipsum dolor sit amet, " * 7 + "consectetur"
 MODULES = "\n".join(f"load_module {LUA_MODULE.parent}/{name};"
                     for name in ("ndk_http_module.so", "ngx_http_lua_module.so"))
-LATER = "content_by_lua_block {{ ngx.sleep({seconds}) ngx.print('{body}') }}"
+LATER = ("content_by_lua_block {{ ngx.header.content_length = {size} ngx.sleep({seconds}) "
+         "ngx.print('{body}') }}")
+NO_LATER = "return 404;"
 LISTEN = "        listen 127.0.0.1:{port} ssl http2 backlog=4096;"
 
 
@@ -37,7 +39,7 @@ class Origins:
         has_lua = LUA_MODULE.exists()
         if delay_ms and not has_lua:
             raise Unavailable(f"{LUA_MODULE} not found (libnginx-mod-http-lua), which delays the answers")
-        later = LATER.format(seconds=delay_ms / 1000, body=BODY) if has_lua else "return 404;"
+        later = LATER.format(seconds=delay_ms / 1000, size=BODY_BYTES, body=BODY) if has_lua else NO_LATER
         self.delay_ms = delay_ms
         self.certificate, key = certificate(bench)
         self.ports = [free_port() for _ in range(ORIGINS)]
