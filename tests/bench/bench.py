@@ -26,7 +26,7 @@ import tasks.disk
 import tasks.rows
 import upstreams.rows
 from contenders import CONTENDERS, REPOSITORY
-from measure import Meter, load
+from measure import Meter, foreign_cpu_seconds, load
 from processes import BenchError, Processes, raise_descriptor_limit
 from report import render
 from runs import make_run
@@ -217,10 +217,12 @@ def measured_suite(intro, targets):
     def measure_suite(bench, workloads, contenders, options):
         bench.upstream = bench.upstream or Upstream(bench.processes, UPSTREAM)
         scale = suite.Scale(options.seconds, QUICK_PART if options.quick else 1, options.patience)
-        text = intro(bench)
+        text, start, foreign = intro(bench), time.monotonic(), foreign_cpu_seconds()
         runs, skipped = suite.run_all(bench, workloads, contenders, scale, options.rounds, BROKEN)
+        foreign = (foreign_cpu_seconds() - foreign) / (time.monotonic() - start)
         titles = {contender.name: contender.title for contender in contenders}
-        return suite.render(text, runs, workloads, targets, titles, skipped), runs
+        report = suite.render(text, runs, workloads, targets, titles, skipped)
+        return f"{report}\n\nOther programs took {max(0, foreign):.2f} cores meanwhile.", runs
     return measure_suite
 
 
