@@ -22,9 +22,9 @@ CFLAGS  := -std=gnu17 -g -pthread -D_GNU_SOURCE -DHEDDLE_VERSION='"$(VERSION)"' 
 LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 # jemalloc takes a fifth off the CPU of a fetch with thousands in flight; the sanitizers bring their own allocator.
 LDLIBS_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
-LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lsqlite3 -lcrypto -lm $(LDLIBS_$(MODE))
+LDLIBS  := -lfcgi -lcurl -ljansson -lfyaml -lsqlite3 -lssl -lcrypto -lm $(LDLIBS_$(MODE))
 
-MODULES   := base config metrics front fetch mail gather tasks api cli
+MODULES   := base config metrics front fetch upstream mail gather tasks api cli
 APP_SRC   := $(wildcard app/*.c $(addprefix app/,$(addsuffix /*.c,$(MODULES))))
 MOCK_SRC  := $(wildcard tests/mock/*.c)
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)

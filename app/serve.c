@@ -24,7 +24,8 @@
 void serve_register_metrics(void)
 {
     metrics_register(metrics_process, metrics_process_count);
-    front_register_metrics(api_routes, api_route_count);
+    if (front_register_metrics(api_routes, api_route_count, NULL) < 0)
+        return;
     metrics_register(fetch_metrics, fetch_metrics_count);
     metrics_register(mail_metrics, mail_metrics_count);
     metrics_register(tasks_metrics, tasks_metrics_count);

@@ -82,7 +82,8 @@ fy_\w+ :!app/config/
 sqlite3_\w+ :!app/tasks/sqlite* :!app/tasks/store_sqlite.c
 v?fork|exec[lv]p?e?|execveat|fexecve|posix_spawnp?|system|popen|(__)?clone3? :!app/base/spawn.c
 spawn_\w+ :!app/base/spawn.c :!app/base/spawn.h :!app/base/process.c
-(EVP|OPENSSL|OSSL|HMAC|RAND)_\w+ :!app/tasks/webhook.c :!app/tasks/sha256.c
+(EVP|OPENSSL|OSSL|HMAC|RAND)_\w+ :!app/tasks/webhook.c :!app/tasks/sha256.c :!app/fetch/tls_files.c
+(SSL|X509|PEM|ERR)_\w+ :!app/fetch/tls_files.c
 RULE
     return "$bad"
 }

@@ -143,6 +143,57 @@ int config_check_allowed_host(const char *text, struct err *err)
     return 0;
 }
 
+static int refuse_network(const char *text, const char *wrong, struct err *err)
+{
+    char quoted[PARSE_QUOTED_SIZE];
+
+    return err_set(err, -EINVAL, "%s %s; write a network such as 10.1.0.0/16 or fd00::/8",
+                   parse_quote(text, strlen(text), quoted), wrong);
+}
+
+/* Whether a bit is set behind the prefix. */
+static bool has_host_bits(const struct config_network *network, unsigned bits)
+{
+    for (unsigned i = network->prefix; i < bits; i++) {
+        if (network->address[i / 8] & (0x80u >> i % 8))
+            return true;
+    }
+    return false;
+}
+
+int config_parse_network(const char *text, struct config_network *ret_network, struct err *err)
+{
+    char address[INET6_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    size_t size = slash ? (size_t)(slash - text) : 0;
+    struct config_network network = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
+    unsigned bits = network.family == AF_INET6 ? 128 : 32;
+    uint64_t prefix;
+
+    if (size == 0 || size >= sizeof(address))
+        return refuse_network(text, "is not an address, a slash and the bits of its prefix", err);
+    memcpy(address, text, size);
+    address[size] = '\0';
+    if (inet_pton(network.family, address, network.address) != 1)
+        return refuse_network(text, "has no numeric address", err);
+    if (parse_number(PARSE_UINT, slash + 1, 0, bits, &prefix, NULL) < 0)
+        return refuse_network(text, "has a prefix that is not a number of bits", err);
+    network.prefix = (unsigned)prefix;
+    if (has_host_bits(&network, bits))
+        return refuse_network(text, "has bits behind its prefix", err);
+    if (network.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED((struct in6_addr *)(void *)network.address))
+        return refuse_network(text, "is of mapped addresses, which count as the IPv4 address in them", err);
+    *ret_network = network;
+    return 0;
+}
+
+int config_check_network(const char *text, struct err *err)
+{
+    struct config_network network;
+
+    return config_parse_network(text, &network, err);
+}
+
 int config_check_mail_server(const char *text, struct err *err)
 {
     char quoted[PARSE_QUOTED_SIZE];

@@ -10,8 +10,10 @@
  * Threads:   loading reads the environment, so no other thread may change that meanwhile.  A loaded snapshot
  *            is read-only and may be shared by all threads.
  * Ownership: the caller owns the snapshot; everything it points to goes with it.
- * Invariants: every value is in the range that its row in rows.c or entries.c gives; no pointer but that of
- *            an empty list or map and the unused half of `listen` is NULL.  A 0 that stands for "choose for
+ * Invariants: every value is in the range that its row in rows.c, entries.c, upstreams.c or endpoints.c gives;
+ *            no pointer but that of an empty list or map, of a default that is not given, and the unused half
+ *            of `listen` is NULL.  The parts of an endpoint wait for one another without cycles, templates,
+ *            pointers and patterns are valid, and placeholders name what there is.  A 0 that stands for "choose for
  *            me" is left as 0: who uses the value chooses. */
 #pragma once
 
@@ -97,7 +99,8 @@ enum config_tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 /* A service that parts of endpoints are fetched from, and how it is treated when it misbehaves. */
 struct config_upstream {
     char *name;
-    char *base_url; /* absolute, http or https, without query, fragment and user; a part's path goes behind it */
+    char *base_url; /* absolute, http or https, without query, fragment, user, and slash at the end: a part's path
+                     * goes behind it */
     uint64_t timeout_ms;       /* of one attempt */
     size_t max_response_bytes; /* of one answer, decoded */
     bool http2;                /* where TLS offers it */
@@ -154,12 +157,15 @@ struct config_param {
     enum config_param_type type;
     char *pattern;      /* POSIX extended regular expression that all of it must match; "": any */
     char *default_text; /* NULL: none */
-    double min;         /* of numbers */
-    double max;
+    double min;         /* of numbers; -INFINITY: none */
+    double max;         /* INFINITY: none */
     unsigned max_length; /* bytes, of strings */
 };
 
 enum config_method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE };
+
+/* Parts of an endpoint. */
+#define CONFIG_PARTS_MAX 64
 
 /* One of the things that an endpoint's answer is made of.  Texts marked T are templates (base/template.h). */
 struct config_part {
@@ -177,6 +183,11 @@ struct config_part {
     struct config_list pick;   /* members to keep; empty: all */
     struct config_list drop;   /* members to leave out */
     struct config_list after;  /* parts that must have succeeded before */
+
+    /* Made of `after` and of the placeholders that name parts: whom this one waits for, as indexes into the
+     * endpoint's parts, in rising order, each once. */
+    uint16_t waits_for[CONFIG_PARTS_MAX];
+    size_t waits_for_count;
 };
 
 enum config_mode { MODE_ALL, MODE_FIRST, MODE_QUORUM };
@@ -333,6 +344,14 @@ must_check int config_parse(const char *name, const char *text, size_t size, str
 /* 0 when the host of a URL, as libcurl gives it, can be looked up: a name in another script must be in its
  * ASCII form, for the resolver and libcurl have to agree on it.  Any thread. */
 must_check int config_check_host(const char *host, struct err *err);
+
+/* A network as client_networks has it: "10.1.0.0/16", "fd00::/8".  Any thread. */
+struct config_network {
+    int family;                /* AF_INET or AF_INET6 */
+    unsigned char address[16]; /* 4 of them for AF_INET; what is behind the prefix is zero */
+    unsigned prefix;           /* bits */
+};
+must_check int config_parse_network(const char *text, struct config_network *ret_network, struct err *err);
 
 /* NULL is allowed. */
 void config_free(struct config *config);

@@ -62,14 +62,15 @@ const struct config_map config_queues = {
     .help =
         "Limits for tasks that belong together. A queue `default` always exists, and is where tasks go that "
         "name none; give it limits by an entry of that name.",
+    .identity = "name",
+    .check_name = config_check_name,
+    .name_help = CONFIG_NAME_HELP,
     .entry_size = sizeof(struct config_queue),
     .count_offset = offsetof(struct config, tasks.queue_count),
     .table = {.rows = queue_rows, .row_count = ARRAY_LEN(queue_rows)},
 };
 
 /* Commands */
-
-static const config_together_fn command_checks[] = {config_check_command};
 
 static const struct config_row command_rows[] = {
     {
@@ -141,19 +142,19 @@ static const struct config_row command_rows[] = {
 const struct config_map config_commands = {
     .entry = "a command",
     .help = "Programs that tasks may run. A task names one of them; it cannot bring its own.",
+    .identity = "name",
+    .check_name = config_check_name,
+    .name_help = CONFIG_NAME_HELP,
     .entry_size = sizeof(struct config_command),
     .count_offset = offsetof(struct config, tasks.command_count),
     .table = {.rows = command_rows,
               .row_count = ARRAY_LEN(command_rows),
-              .checks = command_checks,
-              .check_count = ARRAY_LEN(command_checks)},
+              .checks = config_command_checks},
 };
 
 /* Schedules */
 
 static const char *const missed_names[] = {"skip", "once", "all"};
-
-static const config_together_fn schedule_checks[] = {config_check_schedule};
 
 static const struct config_row schedule_rows[] = {
     {
@@ -240,10 +241,12 @@ static const struct config_row schedule_rows[] = {
 const struct config_map config_schedules = {
     .entry = "a schedule",
     .help = "Tasks that are submitted again and again.",
+    .identity = "name",
+    .check_name = config_check_name,
+    .name_help = CONFIG_NAME_HELP,
     .entry_size = sizeof(struct config_schedule),
     .count_offset = offsetof(struct config, tasks.schedule_count),
     .table = {.rows = schedule_rows,
               .row_count = ARRAY_LEN(schedule_rows),
-              .checks = schedule_checks,
-              .check_count = ARRAY_LEN(schedule_checks)},
+              .checks = config_schedule_checks},
 };

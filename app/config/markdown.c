@@ -21,9 +21,14 @@ static const char intro[] =
     "Numbers are decimal, and whole unless the type says otherwise; a rate counts per second, minute or "
     "hour: "
     "`10/s`, `30/m`,\n"
-    "`1000/h`. A map has entries whose names you choose, each with the settings of its table. Unknown and "
-    "duplicate keys,\n"
-    "anchors, aliases and tags are errors.\n"
+    "`1000/h`. Unknown and duplicate keys, anchors, aliases and tags are errors.\n"
+    "\n"
+    "**Maps** have entries whose names you choose, each with the settings of its table. They are written as a "
+    "mapping, or as a\n"
+    "list of mappings that have the name in them:\n"
+    "\n"
+    "    queues:                       queues:\n"
+    "      reports: {weight: 2}          - {name: reports, weight: 2}\n"
     "\n"
     "**Environment.** `${NAME}` in a value is replaced by the environment variable, `${NAME:-default}` by "
     "the "
@@ -58,7 +63,9 @@ static void write_row(const struct config_row *row, struct buf *out)
     const char *name = row->key + section_size(row->key);
 
     buf_printf(out, "| `%s` | %s | ", *name == '.' ? name + 1 : name, type_word(row));
-    if (!row->default_text)
+    if (row->is_optional)
+        buf_append_str(out, "none");
+    else if (!row->default_text)
         buf_append_str(out, "none: must be given");
     else if (*row->default_text)
         buf_printf(out, "`%s`", row->default_text);
@@ -71,24 +78,46 @@ static void write_row(const struct config_row *row, struct buf *out)
     buf_append_str(out, " |\n");
 }
 
-static void write_section(const struct config_table *table, const struct config_section *section,
-                          struct buf *out)
+static void write_section(const struct config_table *table, const char *section, struct buf *out)
 {
     buf_append_str(out, "| key | type | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < table->row_count; i++) {
-        if (is_in_section(&table->rows[i], section->key))
+        if (is_in_section(&table->rows[i], section))
             write_row(&table->rows[i], out);
     }
 }
 
-static void write_map(const struct config_row *row, struct buf *out)
+/* What stands for the name of an entry in headings. */
+static const char *placeholder_of(const struct config_map *map)
 {
-    static const struct config_section whole = {"", ""};
-    const struct config_map *map = row->map;
+    return strcmp(map->identity, "path") == 0 ? "PATH" : "NAME";
+}
 
-    buf_printf(out, "\n## %s.NAME\n\n%s A name has at most %d letters, digits, `-` and `_`.\n\n", row->key,
-               map->help, CONFIG_NAME_MAX_BYTES);
-    write_section(&map->table, &whole, out);
+/* `path` is that of the map: "endpoints", "endpoints.PATH.parts". */
+static void write_map(const struct config_row *row, const char *path, struct buf *out)
+{
+    const struct config_map *map = row->map;
+    const struct config_table *table = &map->table;
+    const char *entry = placeholder_of(map);
+
+    buf_printf(out, "\n## %s.%s\n\n%s\n%s\n\n", path, entry, map->help, map->name_help);
+    write_section(table, "", out);
+    for (size_t i = 0; i < table->section_count; i++) {
+        const struct config_section *section = &table->sections[i];
+        if (!*section->key)
+            continue;
+        buf_printf(out, "\n### %s.%s.%s\n\n%s\n\n", path, entry, section->key, section->help);
+        write_section(table, section->key, out);
+    }
+    for (size_t i = 0; i < table->row_count; i++) {
+        cleanup(buf_done) struct buf inner = BUF_INIT(CONFIG_KEY_MAX_BYTES);
+        if (table->rows[i].type != CONFIG_MAP)
+            continue;
+        buf_printf(&inner, "%s.%s.%s", path, entry, table->rows[i].key);
+        buf_append(&inner, "", 1);
+        if (!inner.failed)
+            write_map(&table->rows[i], inner.data, out);
+    }
 }
 
 void config_write_markdown(struct buf *out)
@@ -99,10 +128,10 @@ void config_write_markdown(struct buf *out)
     for (size_t i = 0; i < table->section_count; i++) {
         const struct config_section *section = &table->sections[i];
         buf_printf(out, "\n## %s\n\n%s\n\n", *section->key ? section->key : "Top level", section->help);
-        write_section(table, section, out);
+        write_section(table, section->key, out);
     }
     for (size_t i = 0; i < table->row_count; i++) {
         if (table->rows[i].type == CONFIG_MAP)
-            write_map(&table->rows[i], out);
+            write_map(&table->rows[i], table->rows[i].key, out);
     }
 }

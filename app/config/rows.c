@@ -187,6 +187,16 @@ static const struct config_row rows[] = {
         .help = "Largest body taken from a URL, after decompression; a longer one is an error (`too_large`).",
     },
     {
+        .key = "fetch.max_buffered",
+        .type = CONFIG_SIZE,
+        FIELD(fetch.max_buffered_bytes),
+        .default_text = "256MiB",
+        .min = MIB,
+        .max = 64 * GIB,
+        .help = "Bodies of upstreams that are held in memory at the same time, by all requests together; what "
+                "does not fit any more is an error (`too_large`).",
+    },
+    {
         .key = "fetch.max_redirects",
         .type = CONFIG_UINT,
         FIELD(fetch.max_redirects),
@@ -235,6 +245,36 @@ static const struct config_row rows[] = {
         .default_text = "100",
         .max = 1000000,
         .help = "How many characters of each body the answer shows.",
+    },
+    {
+        .key = "concurrent_requests.max_client_urls",
+        .type = CONFIG_UINT,
+        FIELD(concurrent_requests.max_client_urls),
+        .default_text = "0",
+        .max = 1000,
+        .help = "URLs that a client may bring itself, in the body of a POST; more are refused with 422. 0: POST is "
+                "not allowed (405).",
+    },
+    {
+        .key = "concurrent_requests.client_hosts",
+        .type = CONFIG_TEXTS,
+        FIELD(concurrent_requests.client_hosts),
+        .default_text = "[]",
+        .max = 1000,
+        .check = config_check_allowed_host,
+        .help = "Where such URLs, and redirects from them, may lead; written as `tasks.allowed_hosts`. Empty: "
+                "nowhere.",
+    },
+    {
+        .key = "concurrent_requests.client_networks",
+        .type = CONFIG_TEXTS,
+        FIELD(concurrent_requests.client_networks),
+        .default_text = "[]",
+        .max = 1000,
+        .check = config_check_network,
+        .help = "Addresses that such URLs may lead to although they are loopback, private, link-local, multicast "
+                "or otherwise not public: `10.1.0.0/16`, `fd00::/8`. What counts is the address that is really "
+                "connected to. Empty: only public ones.",
     },
     {
         .key = "tasks.store",
@@ -500,6 +540,24 @@ static const struct config_row rows[] = {
                 "callbacks are not signed.",
     },
     {
+        .key = "upstreams",
+        .type = CONFIG_MAP,
+        FIELD(upstreams),
+        .default_text = "[]",
+        .max = 256,
+        .map = &config_upstreams,
+        .help = "The services that endpoints are made of.",
+    },
+    {
+        .key = "endpoints",
+        .type = CONFIG_MAP,
+        FIELD(endpoints),
+        .default_text = "[]",
+        .max = 1000,
+        .map = &config_endpoints,
+        .help = "The endpoints of the API.",
+    },
+    {
         .key = "queues",
         .type = CONFIG_MAP,
         FIELD(tasks.queues),
@@ -607,5 +665,4 @@ const struct config_table config_settings = {
     .sections = sections,
     .section_count = ARRAY_LEN(sections),
     .checks = config_together,
-    .check_count = CONFIG_TOGETHER_COUNT,
 };

@@ -90,3 +90,10 @@ int config_check_url(const char *url, struct err *err)
         return err_set(err, -ENOMEM, "out of memory");
     return code == CURLUE_OK ? config_check_host(host, err) : refuse(err, url, wrong_with(code));
 }
+
+int config_check_base_url(const char *url, struct err *err)
+{
+    if (strpbrk(url, "?#"))
+        return refuse(err, url, "has a query or a fragment, and paths go behind it");
+    return config_check_url(url, err);
+}

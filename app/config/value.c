@@ -3,11 +3,18 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 typedef int (*set_fn)(const struct config_row *row, const char *text, void *field, struct err *err);
+
+static void *field_of(const struct config_row *row, void *object)
+{
+    return (char *)object + row->offset;
+}
 
 static int out_of_memory(struct err *err)
 {
@@ -52,6 +59,25 @@ static int set_number(const struct config_row *row, const char *text, void *fiel
 static int set_real(const struct config_row *row, const char *text, void *field, struct err *err)
 {
     return parse_decimal(text, row->min, row->max, field, err);
+}
+
+/* As JSON writes numbers, or without a limit. */
+static int set_signed(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    char quoted[PARSE_QUOTED_SIZE];
+    double value = strcmp(text, "inf") == 0 ? INFINITY : strcmp(text, "-inf") == 0 ? -INFINITY : 0;
+
+    (void)row;
+    if (value == 0) {
+        cleanup(json_decref_scope) json_t *number =
+            json_loads(text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+        if (!json_is_real(number))
+            return err_set(err, -EINVAL, "%s is not a number; write one such as 10, -0.5, inf or -inf",
+                           parse_quote(text, strlen(text), quoted));
+        value = json_real_value(number);
+    }
+    *(double *)field = value;
+    return 0;
 }
 
 static int refuse_rate(const struct config_row *row, const char *text, struct err *err)
@@ -165,6 +191,23 @@ static int set_store(const struct config_row *row, const char *text, void *field
     return set_text(row, text, field, err);
 }
 
+/* Without the slash at its end, for the paths that go behind it begin with one. */
+static int set_base_url(const struct config_row *row, const char *text, void *field, struct err *err)
+{
+    int r = config_check_base_url(text, err);
+
+    (void)row;
+    if (r == 0)
+        r = replace_text(text, field, err);
+    if (r < 0)
+        return r;
+    char *url = *(char **)field;
+    size_t size = strlen(url);
+    while (size > 0 && url[size - 1] == '/')
+        url[--size] = '\0';
+    return 0;
+}
+
 static int set_json(const struct config_row *row, const char *text, void *field, struct err *err)
 {
     size_t size = strlen(text);
@@ -200,6 +243,13 @@ static int set_address(const struct config_row *row, const char *text, void *fie
 
 /* Lists */
 
+void *config_grow(void *items, size_t count, size_t item_size)
+{
+    bool is_full = (count & (count - 1)) == 0; /* 0, 1, 2, 4, 8, ... */
+
+    return is_full ? reallocarray(items, count > 0 ? 2 * count : 1, item_size) : items;
+}
+
 static int add_item(const struct config_row *row, const char *text, config_text_fn check,
                     struct config_list *list, struct err *err)
 {
@@ -208,9 +258,12 @@ static int add_item(const struct config_row *row, const char *text, config_text_
     int r = check ? check(text, err) : 0;
     if (r < 0)
         return r;
-    if (!list->items) /* room for all there may be: a few KiB */
-        list->items = calloc(row->max, sizeof(*list->items));
-    if (!list->items || asprintf(&list->items[list->count], "%s", text) < 0)
+    void *items = config_grow(list->items, list->count, sizeof(*list->items));
+    if (!items)
+        return out_of_memory(err);
+    list->items = items;
+    list->items[list->count] = strdup(text);
+    if (!list->items[list->count])
         return out_of_memory(err);
     list->count++;
     return 0;
@@ -241,6 +294,45 @@ static void clear_list(void *field)
     free(list->items);
 }
 
+/* Pairs */
+
+int config_value_add_pair(const struct config_row *row, const char *name, const char *text, void *object,
+                          struct err *err)
+{
+    struct config_pairs *pairs = field_of(row, object);
+
+    assert(pairs->count < row->max);
+    if (strlen(text) > CONFIG_PAIR_TEXT_MAX_BYTES)
+        return err_set(err, -ERANGE, "has %zu bytes; at most %d are allowed", strlen(text),
+                       CONFIG_PAIR_TEXT_MAX_BYTES);
+    int r = row->check ? row->check(text, err) : 0;
+    if (r < 0)
+        return r;
+    void *items = config_grow(pairs->items, pairs->count, sizeof(*pairs->items));
+    if (!items)
+        return out_of_memory(err);
+    pairs->items = items;
+    struct config_pair pair = {.name = strdup(name), .text = strdup(text)};
+    if (!pair.name || !pair.text) {
+        free(pair.name);
+        free(pair.text);
+        return out_of_memory(err);
+    }
+    pairs->items[pairs->count++] = pair;
+    return 0;
+}
+
+static void clear_pairs(void *field)
+{
+    struct config_pairs *pairs = field;
+
+    for (size_t i = 0; i < pairs->count; i++) {
+        free(pairs->items[i].name);
+        free(pairs->items[i].text);
+    }
+    free(pairs->items);
+}
+
 /* All types */
 
 static const struct type {
@@ -254,14 +346,17 @@ static const struct type {
     [CONFIG_MODE] = {NULL, set_number, NULL},
     [CONFIG_REAL] = {"a number", set_real, NULL},
     [CONFIG_RATE] = {"a rate", set_rate, NULL},
+    [CONFIG_NUMBER] = {"a number", set_signed, NULL},
     [CONFIG_BOOL] = {"a boolean", set_bool, NULL},
     [CONFIG_CHOICE] = {"a choice", set_choice, NULL},
     [CONFIG_TEXT] = {"a text", set_text, clear_text},
     [CONFIG_JSON] = {"a JSON object in quotes", set_json, clear_text},
     [CONFIG_STORE] = {"a store", set_store, clear_text},
+    [CONFIG_BASE_URL] = {"a URL", set_base_url, clear_text},
     [CONFIG_LISTEN] = {"an address", set_address, clear_address},
     [CONFIG_URLS] = {"a list of URLs", add_url, clear_list},
     [CONFIG_TEXTS] = {"a list of texts", add_text, clear_list},
+    [CONFIG_PAIRS] = {"a mapping of names to texts", NULL, clear_pairs}, /* config_value_add_pair */
     [CONFIG_MAP] = {"a map", NULL, NULL}, /* map.c */
 };
 
@@ -289,7 +384,9 @@ void config_row_describe_range(const struct config_row *row, struct buf *out)
     case CONFIG_BOOL:
         buf_append_str(out, "true or false");
         return;
+    case CONFIG_NUMBER:
     case CONFIG_JSON:
+    case CONFIG_BASE_URL:
     case CONFIG_LISTEN:
     case CONFIG_STORE:
         return;
@@ -304,6 +401,7 @@ void config_row_describe_range(const struct config_row *row, struct buf *out)
         return;
     case CONFIG_URLS:
     case CONFIG_TEXTS:
+    case CONFIG_PAIRS:
     case CONFIG_MAP:
         if (row->min > 0)
             buf_printf(out, "%" PRIu64 " to %" PRIu64, row->min, row->max);
@@ -315,11 +413,6 @@ void config_row_describe_range(const struct config_row *row, struct buf *out)
         parse_format(number_kind(row), row->max, high);
         buf_printf(out, "%s to %s", low, high);
     }
-}
-
-static void *field_of(const struct config_row *row, void *object)
-{
-    return (char *)object + row->offset;
 }
 
 int config_value_set(const struct config_row *row, const char *text, void *object, struct err *err)

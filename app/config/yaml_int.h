@@ -14,10 +14,24 @@ struct yaml {
     struct fy_diag *diag;
     struct fy_event *event; /* the current one; NULL before the first and after broken YAML */
     bool is_broken;         /* the parser is not to be asked again */
-    struct config_position
-        at; /* of the current event; without a place of its own (a value that is not there),
+    struct config_position at; /* of the current event; without a place of its own (a value that is not there),
                                 * that of the event before it, its key */
+    /* events that have been looked at, but are still to come: */
+    struct fy_event **ahead;
+    size_t ahead_next;
+    size_t ahead_count;
+    bool has_ended; /* behind them comes nothing */
 };
+
+/* A scalar that is still to come. */
+struct yaml_value {
+    const char *text; /* lent until its event is the current one; no NUL behind it */
+    size_t size;
+    struct config_position at;
+};
+
+/* What is further ahead is not found. */
+#define YAML_AHEAD_MAX ((size_t)16384)
 
 /* False without memory. */
 must_check bool yaml_open(struct yaml *yaml, const char *text, size_t size);
@@ -32,6 +46,10 @@ enum fy_event_type yaml_current(const struct yaml *yaml);
 
 /* Moves to the last event of the node that begins with the current one. */
 void yaml_skip(struct yaml *yaml);
+
+/* The current event begins a mapping: looks for the value of `key` in it, without moving.  Returns 1; 0 when there
+ * is none, or none that is a plain scalar; -ENOMEM. */
+must_check int yaml_look_ahead(struct yaml *yaml, const char *key, struct yaml_value *ret_value);
 
 /* The text of the current scalar; it ends with the event. */
 const char *yaml_scalar(const struct yaml *yaml, size_t *ret_size);

@@ -138,11 +138,13 @@ static bool has_content(const struct fetch_call *call)
            is_method(call, "PATCH");
 }
 
-static CURLcode set_method(CURL *easy, const struct fetch_call *call)
+static CURLcode set_method(struct transfer *transfer, const struct fetch_call *call)
 {
+    CURL *easy = transfer->easy;
+
     if (is_method(call, "HEAD")) {
         /* libcurl would compare the length of a body that does not come. */
-        curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)0);
+        transfer_set_max_bytes(transfer, 0);
         return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     }
     if (has_content(call)) {
@@ -157,7 +159,7 @@ bool call_set(struct transfer *transfer)
     const struct fetch_call *call = transfer->fetch->call;
 
     assert(call->body_size == 0 || !call_follows_redirects(call));
-    if (!make_headers(transfer) || set_method(transfer->easy, call) != CURLE_OK)
+    if (!make_headers(transfer) || set_method(transfer, call) != CURLE_OK)
         return false;
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
     return true;
@@ -165,14 +167,12 @@ bool call_set(struct transfer *transfer)
 
 void call_unset(struct transfer *transfer)
 {
-    const struct config *config = transfer->worker->pool->config;
     CURL *easy = transfer->easy;
 
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)-1);
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L); /* which takes NOBODY back as well */
-    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)config->fetch.max_response_bytes);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->worker->pool->headers);
     curl_slist_free_all(transfer->headers);
     transfer->headers = NULL;
@@ -184,11 +184,8 @@ void call_read_answer(struct transfer *transfer)
 {
     struct fetch *fetch = transfer->fetch;
     const char *content_type = NULL;
-    curl_off_t retry_after_s = 0;
 
     curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
     free(fetch->content_type);
     fetch->content_type = content_type ? strndup(content_type, FETCH_CONTENT_TYPE_MAX_BYTES) : NULL;
-    curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
-    fetch->retry_after_s = retry_after_s > 0 ? (uint64_t)retry_after_s : 0;
 }

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/common.h"
 #include "base/err.h"
+#include "base/pairing.h"
 #include "config/config.h"
 #include "metrics/metrics.h"
 
@@ -52,9 +53,11 @@ typedef void (*fetch_done_fn)(struct fetch *fetch);
 typedef bool (*fetch_may_visit_fn)(const struct fetch *fetch, const struct fetch_target *target,
                                    struct err *err);
 
-/* Whether a connection to this address, which has just been opened or has been kept, may be used; false with a
- * reason ends the fetch as FETCH_FORBIDDEN.  Also asked before a connection is opened, so that nothing is sent
- * to an address that is refused.  On a fetch worker, must not block. */
+/* Whether this address may be used; false with a reason.  Asked before anything is sent to it, and again
+ * when the request is about to be sent, on a new connection or on one that was kept.  One that is refused
+ * is passed over while the name has others; the fetch ends as FETCH_FORBIDDEN when none of those can be
+ * connected to, or when the connection is one that was kept.  The address is never an IPv4 one in the form
+ * of IPv6 (::ffff:1.2.3.4).  On a fetch worker, must not block. */
 typedef bool (*fetch_may_connect_fn)(const struct fetch *fetch, const struct sockaddr *address,
                                      struct err *err);
 
@@ -63,9 +66,10 @@ typedef bool (*fetch_may_connect_fn)(const struct fetch *fetch, const struct soc
  * worker, must not block. */
 typedef size_t (*fetch_choose_fn)(const struct fetch *fetch, const char *const *addresses, size_t count);
 
-/* How a client speaks TLS to one upstream.  Shared by all threads; files are read when it is created and again,
- * by the fetch workers, within seconds after they have changed: new connections use what they hold then.  A
- * changed file that cannot be used is logged, and the one before stays in use. */
+/* How a client speaks TLS to one upstream.  Shared by all threads; files are read when it is created and
+ * again, by the fetch workers, within seconds after they have changed: then no connection of before is
+ * used again.  A changed file that cannot be used is logged, and the one before stays in use.  It must
+ * outlive the fetches. */
 struct fetch_tls;
 struct fetch_tls_options {
     const char *ca_file;   /* "": as fetch.ca_file */
@@ -75,6 +79,7 @@ struct fetch_tls_options {
     bool http2;               /* may be spoken where it is offered */
     unsigned min_version_x10; /* 12, 13 */
 };
+/* -EINVAL or -errno with a text when a file cannot be used.  The strings are copied. */
 must_check int fetch_tls_create(const struct config *config, const struct fetch_tls_options *options,
                                 struct fetch_tls **ret_tls, struct err *err);
 void fetch_tls_free(struct fetch_tls *tls);
@@ -107,16 +112,18 @@ struct fetch_call {
 struct fetch {
     /* set by the caller: */
     const struct fetch_target *target;
-    const struct fetch_call *call; /* NULL: a plain GET */
-    uint64_t timeout_ms;           /* for all of it; 0: the pool's */
-    fetch_may_visit_fn may_visit;  /* a redirect that it forbids ends as FETCH_PROTOCOL; NULL: all may */
+    const struct fetch_call *call;    /* NULL: a plain GET */
+    uint64_t timeout_ms;              /* for all of it; 0: the pool's */
+    fetch_may_visit_fn may_visit;     /* a redirect that it forbids ends as FETCH_PROTOCOL; NULL: all may */
     fetch_may_connect_fn may_connect; /* NULL: all addresses may be used */
-    fetch_choose_fn choose;           /* NULL: the system's order */
-    const struct fetch_tls *tls;      /* NULL: as the configuration's `fetch` says */
-    struct budget *budget; /* the kept body is taken from it as it grows, and given back by fetch_done; when that
-                            * fails the fetch ends as FETCH_TOO_LARGE; NULL: not counted */
+    /* These two hold for the origin of `target`, not where a redirect leads from there: */
+    fetch_choose_fn choose;      /* NULL: the system's order */
+    const struct fetch_tls *tls; /* NULL: as the configuration's `fetch` says */
+    struct budget *budget; /* the kept body is taken from it as it comes; when that fails the fetch ends as
+                            * FETCH_TOO_LARGE.  At `done` it is body.capacity bytes that were taken:
+                            * fetch_done gives them back, or who has taken the body out.  NULL: not counted */
     size_t max_bytes;      /* of the body, decoded; more ends it as FETCH_TOO_LARGE; 0: fetch.max_response */
-    size_t keep_max_bytes;         /* of the body; what is longer is counted and dropped */
+    size_t keep_max_bytes; /* of the body; what is longer is counted and dropped */
     fetch_done_fn done;
     void *arg;
 
@@ -128,27 +135,25 @@ struct fetch {
     bool body_is_whole;  /* nothing was dropped */
     char charset[FETCH_CHARSET_SIZE]; /* of the Content-Type; "" when it names none */
     char *content_type;               /* for a call; NULL when there is none */
-    uint64_t retry_after_s; /* of a 429 or 503, and of any answer to a call: from Retry-After, be it seconds or a
-                             * date; 0: none, or now */
+    uint64_t retry_after_s; /* of a 429 or 503, and of any answer to a call: from Retry-After, be it seconds
+                             * or a date; 0: none, or now */
     char address[FETCH_ADDRESS_SIZE]; /* of the connection, numeric; "" when there was none */
     bool is_reused;                   /* the connection had been used before */
-    char error[FETCH_ERROR_SIZE]; /* for people; "" when reason is FETCH_OK */
+    char error[FETCH_ERROR_SIZE];     /* for people; "" when reason is FETCH_OK */
 
     /* the pool's: */
     struct fetch_worker *worker;
     struct transfer *transfer; /* while libcurl works on it */
     struct origin *origin;     /* of the URL being fetched */
+    struct route *route;       /* the way to it, while there is a transfer */
     struct fetch_target *hop;  /* where a redirect led, owned */
     unsigned redirects;
     uint64_t start_ns;
     uint64_t received_bytes;
+    size_t charged_bytes;             /* taken from the budget for the body, until it is whole */
     union {                           /* from the inbox to the end, by when it times out: */
         TAILQ_ENTRY(fetch) live_link; /* those without a time-out of their own, oldest first */
-        struct {
-            struct fetch *child;
-            struct fetch *next;
-            struct fetch *before; /* whose child or next this is */
-        } own;
+        struct pairing_node live_node;
     };
     TAILQ_ENTRY(fetch) link; /* in the worker's inbox, then in an origin's waiting list */
     /* guarded by the worker's lock: */

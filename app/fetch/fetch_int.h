@@ -29,6 +29,16 @@
 /* After this long a shard is given an origin's addresses again. */
 #define ADDRESS_GIVEN_MS (30 * 60 * 1000)
 
+/* Addresses as texts: as the resolver gives them, split. */
+struct address_list {
+    const char *items[RESOLVER_ADDRESSES_MAX]; /* into `text` */
+    size_t count;
+    char text[RESOLVER_ADDRESSES_SIZE];
+};
+
+/* How the receiving of a body has gone. */
+enum body_state { BODY_GOES_ON, BODY_TOO_LARGE, BODY_NO_ROOM, BODY_NO_MEMORY };
+
 struct shard {
     struct fetch_worker *worker;
     CURLM *multi;
@@ -48,17 +58,32 @@ struct origin {
     struct resolver_query query; /* the resolver's while is_asked */
     bool is_asked;
     char addresses[RESOLVER_ADDRESSES_SIZE]; /* "1.2.3.4,::1", "" while unknown */
+    struct address_list list;                /* the same */
     unsigned generation; /* counts changes of `addresses`, and when they are to be given again */
     uint64_t give_again_ns;
     uint64_t fresh_until_ns;
     uint64_t confirmed_ns; /* when `addresses` were found */
     TAILQ_HEAD(waiting_list, fetch) waiting;
-    unsigned fetch_count; /* waiting or in flight */
-    bool was_used;        /* since the last trim */
-    unsigned first_free;  /* all shards below have SHARD_ORIGIN_MAX in flight */
+    unsigned waiting_count;
+    LIST_HEAD(route_list, route) routes;
+    bool was_used; /* since the last trim */
+    UT_hash_handle hh;
+};
+
+/* One way to an origin, whose connections are not those of its other ways: the address that is tried
+ * first, and how TLS is spoken.  Most origins have one, with neither. */
+struct route {
+    struct origin *origin;
+    LIST_ENTRY(route) link;
+    char address[FETCH_ADDRESS_SIZE]; /* "": in the system's order */
+    struct tls_snapshot *tls;         /* NULL: the pool's, or none */
+    char *name;                       /* libcurl's for the host: it keeps connections apart by that */
+    struct curl_slist *connect_to;    /* NULL when that is the host's own */
+    unsigned fetch_count;             /* in flight */
+    bool was_used;                    /* since the last trim */
+    unsigned first_free;              /* all shards below are full */
     uint16_t in_flight[SHARDS_MAX];
     unsigned told[SHARDS_MAX]; /* the generation each shard's DNS cache was given */
-    UT_hash_handle hh;
 };
 
 /* A reusable easy handle. */
@@ -70,14 +95,19 @@ struct transfer {
     struct curl_slist *headers; /* of its call */
     struct curl_slist *resolve; /* given with this transfer */
     unsigned resolve_generation;
+    struct tls_snapshot *tls; /* what the handle is set up for; NULL at first */
+    bool has_connect_to;
+    long http_version;
+    size_t max_bytes;
+    bool is_tls;
     bool is_connecting;  /* in the worker's list of those */
     uint64_t connect_ns; /* when that began */
     TAILQ_ENTRY(transfer) connecting_link;
-    bool is_tls;      /* set up for https */
     bool is_last_use; /* its connection is closed behind it */
-    bool is_too_large;
+    enum body_state body_state;
     bool has_whole_head; /* the last header line was the empty one */
     SLIST_ENTRY(transfer) idle_link;
+    char refusal[FETCH_ERROR_SIZE]; /* why may_connect refused an address; "" when it did not */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -135,13 +165,14 @@ struct fetch_worker {
     uint64_t trim_at_ns;
     struct fetch_list live; /* taken and not ended, oldest first: the next to time out leads */
     TAILQ_HEAD(connecting_list, transfer) connecting; /* likewise */
-    struct fetch *live_own; /* like `live`, those with time-outs of their own; see deadline.c */
+    struct pairing live_own; /* like `live`, those with time-outs of their own; see deadline.c */
 };
 
 struct fetch_pool {
     const struct config *config;
     struct resolver *resolver;
     struct curl_slist *headers; /* sent with every request; read-only */
+    struct fetch_tls *tls;      /* for fetches without one of their own */
     struct fetch_worker *workers;
     unsigned worker_count;
 };
@@ -174,15 +205,35 @@ void worker_push(struct fetch_worker *worker, struct fetch **fetches, size_t cou
 void worker_push_cancel(struct fetch_worker *worker, struct fetch *fetch);
 void worker_push_resolved(struct fetch_worker *worker, struct resolver_query *query);
 
+/* origin.c: called by the worker */
+
+/* NULL when there is no room for another one. */
+struct origin *origin_of(struct fetch_worker *worker, const struct fetch_target *target);
+/* Has the address looked up, when that is not being done already. */
+void origin_ask(struct origin *origin);
+/* Takes in what the resolver found out; the fetches that waited for it go on. */
+void origin_resolved(struct resolver_query *query);
+void origin_wait(struct origin *origin, struct fetch *fetch);
+void origin_stop_waiting(struct fetch *fetch);
+/* Shards get the addresses with their next transfer. */
+void origin_give_again(struct origin *origin);
+/* Frees what nothing has used since the last trim. */
+void origin_trim(struct fetch_worker *worker);
+void origin_free_all(struct fetch_worker *worker);
+
 /* route.c: called by the worker */
 
 /* Sends a fetch on its way: to libcurl, or to wait for its origin's address. */
 void route_fetch(struct fetch *fetch);
-/* Takes in what the resolver found out. */
-void route_resolved(struct resolver_query *query);
-void route_stop_waiting(struct fetch *fetch);
-void route_trim_origins(struct fetch_worker *worker);
-void route_free_origins(struct fetch_worker *worker);
+/* What libcurl is to know about the route's address, for CURLOPT_RESOLVE. */
+#define ROUTE_ENTRY_SIZE (CONFIG_HOST_MAX_BYTES + 2 * RESOLVER_ADDRESSES_SIZE)
+void route_format_entry(const struct route *route, char ret_entry[ROUTE_ENTRY_SIZE]);
+/* Whether libcurl has to be told. */
+bool route_needs_entry(const struct route *route);
+/* Puts the host in the place of libcurl's name for it. */
+void route_correct_error(const struct route *route, char error[CURL_ERROR_SIZE]);
+/* Frees the routes of an origin: all, or those that nothing has used since the last time. */
+void route_free_of(struct origin *origin, bool only_idle);
 
 /* deadline.c: called by the worker; the fetches that were taken and have not ended */
 void deadline_add(struct fetch *fetch);
@@ -193,10 +244,10 @@ uint64_t deadline_first_ns(const struct fetch_worker *worker);
 uint64_t deadline_timeout_ms(const struct fetch *fetch);
 
 /* shard.c: called by the worker */
-struct shard *shard_choose(struct origin *origin);
-/* Counts a transfer of the origin in the shard, from transfer_start to its end. */
-void shard_enter(struct shard *shard, struct origin *origin);
-void shard_leave(struct shard *shard, struct origin *origin);
+struct shard *shard_choose(struct route *route);
+/* Counts a transfer of the route in the shard, from transfer_start to its end. */
+void shard_enter(struct shard *shard, struct route *route);
+void shard_leave(struct shard *shard, struct route *route);
 /* Frees the last shards when nothing has used them since the last trim, with the connections they keep. */
 void shard_trim(struct fetch_worker *worker);
 /* The same at once, however lately they were used. */
@@ -217,14 +268,71 @@ int shard_on_close(void *worker, curl_socket_t fd);
 void transfer_start(struct fetch *fetch, struct shard *shard);
 void transfer_finish(struct transfer *transfer, CURLcode code);
 void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error);
-/* Ends the transfers whose connection took longer than connect_timeout. */
-void transfer_expire_connecting(struct fetch_worker *worker);
-uint64_t transfer_next_connect_deadline_ns(const struct fetch_worker *worker);
+/* Tells libcurl; 0: as many as there are. */
+void transfer_set_max_bytes(struct transfer *transfer, size_t max_bytes);
 void transfer_trim_idle(struct fetch_worker *worker);
 void transfer_free_idle(struct fetch_worker *worker);
 /* Ends a fetch: counts it, closes it to cancels, calls `done`. */
 void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* connecting.c: called by the worker */
+void connecting_set_options(struct transfer *transfer);
+/* The transfer waits for its connection no longer. */
+void connecting_end(struct transfer *transfer);
+/* Ends the transfers whose connection took longer than connect_timeout. */
+void connecting_expire(struct fetch_worker *worker);
+uint64_t connecting_next_deadline_ns(const struct fetch_worker *worker);
+
+/* body.c: called by the worker */
+
+/* CURLOPT_WRITEFUNCTION, with the transfer. */
+size_t body_receive(char *bytes, size_t one, size_t size, void *transfer);
+size_t body_max_bytes(const struct fetch *fetch);
+/* Nothing more comes: what was taken from the budget is body.capacity from now on. */
+void body_settle(struct fetch *fetch);
+void body_drop(struct fetch *fetch);
+
+/* tls.c */
+
+/* The files of a fetch_tls as they were read, and its settings.  Never changes; shared by all threads. */
+struct tls_snapshot {
+    atomic_uint refs;
+    uint64_t id; /* no other snapshot of the process has the same */
+    bool verify;
+    bool http2;
+    unsigned min_version_x10;
+    struct tls_trust *trust;       /* NULL without `verify` */
+    struct tls_identity *identity; /* NULL: no certificate of our own */
+};
+/* The id of the latest.  Looks for changed files now and then. */
+uint64_t tls_current_id(const struct fetch_tls *tls, uint64_t now_ns);
+/* The latest, with a reference for the caller. */
+struct tls_snapshot *tls_acquire(const struct fetch_tls *tls);
+struct tls_snapshot *tls_snapshot_ref(struct tls_snapshot *snapshot);
+void tls_snapshot_unref(struct tls_snapshot *snapshot);
+
+/* tls_files.c */
+
+/* Which file it was, and when it was changed last. */
+struct tls_file_stamp {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+    struct timespec modified;
+};
+void tls_file_stamp(const char *path, struct tls_file_stamp *ret_stamp);
+
+/* Certificates of authorities; those who name the same file share them. */
+must_check int tls_trust_acquire(const char *path, struct tls_trust **ret_trust, struct err *err);
+void tls_trust_release(struct tls_trust *trust);
+/* A certificate, those behind it, and its key. */
+must_check int tls_identity_create(const char *cert_file, const char *key_file,
+                                   struct tls_identity **ret_identity, struct err *err);
+void tls_identity_free(struct tls_identity *identity);
+/* CURLOPT_SSL_CTX_FUNCTION gives it to a new connection. */
+must_check bool tls_files_give(const struct tls_snapshot *snapshot, void *ssl_ctx);
 
 /* call.c: called by the worker */
 

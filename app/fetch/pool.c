@@ -10,6 +10,9 @@
 /* With more a worker has enough to do in each turn. */
 #define FEW_IN_FLIGHT 500
 
+static const struct fetch_tls_options default_tls = {
+    .ca_file = "", .cert_file = "", .key_file = "", .verify = true, .http2 = true, .min_version_x10 = 12};
+
 /* As a list, they go into each request once; as options, libcurl formats each of them twice. */
 static int make_headers(struct fetch_pool *pool)
 {
@@ -36,8 +39,13 @@ int fetch_pool_create(const struct config *config, struct fetch_pool **ret_pool,
         fetch_pool_free(pool);
         return err_set(err, -ENOMEM, "out of memory");
     }
+    int rc = fetch_tls_create(config, &default_tls, &pool->tls, err);
+    if (rc < 0) {
+        fetch_pool_free(pool);
+        return rc;
+    }
     for (unsigned i = 0; i < count; i++) {
-        int rc = worker_init(&pool->workers[i], pool, err);
+        rc = worker_init(&pool->workers[i], pool, err);
         if (rc < 0) {
             fetch_pool_free(pool);
             return rc;
@@ -98,6 +106,8 @@ void fetch_cancel(struct fetch *fetch)
 
 void fetch_done(struct fetch *fetch)
 {
+    if (fetch->budget)
+        budget_give(fetch->budget, fetch->body.capacity);
     buf_done(&fetch->body);
     free(fetch->content_type);
     fetch->content_type = NULL;
@@ -121,6 +131,7 @@ void fetch_pool_free(struct fetch_pool *pool)
     for (unsigned i = 0; i < pool->worker_count; i++)
         worker_done(&pool->workers[i]);
     curl_slist_free_all(pool->headers);
+    fetch_tls_free(pool->tls);
     free(pool->workers);
     free(pool);
 }

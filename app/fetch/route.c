@@ -1,108 +1,211 @@
-/* The way of a fetch before libcurl has it: which origin, whether its address is known, which shard.
+/* The way of a fetch before libcurl has it: which origin, whether its address is known, which of the ways to
+ * it, which shard.
  *
- * Addresses are kept for dns_ttl.  When that is over the old ones still serve while the resolver looks again,
- * so a slow name server delays only the first fetch to a host. */
-#include <errno.h>
+ * libcurl keeps connections apart by the name of their host.  A route that is more than "to this origin" has
+ * a name of its own for it: 10.0.0.1#7@users.internal, which no URL can have.  CURLOPT_CONNECT_TO sends the
+ * transfer there, CURLOPT_RESOLVE says where that is; in TLS and in the request the host stays what it is.
+ *
+ * libcurl makes two attempts at the same time (happy eyeballs, RFC 8305), one for IPv4 and one for IPv6,
+ * and in each goes to the next address when one fails, which takes minutes when it does not answer.  So
+ * when all addresses are IPv4, those behind the first are written as IPv6 (::ffff:10.0.0.2) and come
+ * second after libcurl's 200 ms; connecting.c makes them IPv4 again. */
+#include <assert.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "fetch/fetch_int.h"
 
-/* A failed look-up is repeated at most this often. */
-#define NEGATIVE_TTL_MS 1000
+/* With more, which takes addresses that change all the time, new ones are not kept apart any more. */
+#define ROUTES_OF_ORIGIN_MAX 64
 
-/* While name servers cannot be asked, the addresses they gave last serve this long. */
-#define STALE_MAX_MS (5 * 60 * 1000)
+/* libcurl takes no longer ones from CURLOPT_RESOLVE. */
+#define NAME_SIZE 256
 
-/* Redirects can lead anywhere.  Origins that nobody used for a while are forgotten; more than these are
- * refused. */
-#define ORIGINS_MAX 4096
+/* ---- what libcurl is told ---- */
+
+/* False when it would be too long. */
+static bool format_name(const char *host, const char *address, const struct tls_snapshot *tls,
+                        char ret_name[NAME_SIZE])
+{
+    unsigned long long tls_id = tls ? tls->id : 0;
+    int length = snprintf(ret_name, NAME_SIZE, "%s#%llu@%s", address, tls_id, host);
+
+    /* A colon would end the name; brackets would make it an address. */
+    for (char *at = ret_name; *at; at++)
+        if (strchr(":[]", *at))
+            *at = '-';
+    return length > 0 && length < NAME_SIZE;
+}
+
+bool route_needs_entry(const struct route *route)
+{
+    return route->origin->needs_lookup || route->connect_to;
+}
+
+static bool is_ipv6(const char *address)
+{
+    return strchr(address, ':') != NULL;
+}
+
+static bool has_ipv6(const struct address_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (is_ipv6(list->items[i]))
+            return true;
+    return false;
+}
+
+void route_format_entry(const struct route *route, char ret_entry[ROUTE_ENTRY_SIZE])
+{
+    const struct origin *origin = route->origin;
+    const struct address_list *list = &origin->list;
+    const char *first = route->address[0] != '\0' ? route->address : list->items[0];
+    const char *prefix = has_ipv6(list) ? "" : "::ffff:";
+    int length = snprintf(ret_entry, ROUTE_ENTRY_SIZE, "+%s:%u:%s", route->name, origin->port, first);
+
+    for (size_t i = 0; i < list->count && length > 0 && length < ROUTE_ENTRY_SIZE; i++)
+        if (strcmp(list->items[i], first) != 0)
+            length += snprintf(ret_entry + length, ROUTE_ENTRY_SIZE - (size_t)length, ",%s%s", prefix,
+                               list->items[i]);
+}
+
+void route_correct_error(const struct route *route, char error[CURL_ERROR_SIZE])
+{
+    char *name = route->connect_to ? strstr(error, route->name) : NULL;
+    char rest[CURL_ERROR_SIZE];
+
+    if (!name)
+        return;
+    snprintf(rest, sizeof(rest), "%s", name + strlen(route->name));
+    snprintf(name, CURL_ERROR_SIZE - (size_t)(name - error), "%s%s", route->origin->query.host, rest);
+}
+
+/* ---- routes ---- */
+
+static void route_free(struct route *route)
+{
+    tls_snapshot_unref(route->tls);
+    curl_slist_free_all(route->connect_to);
+    free(route->name);
+    free(route);
+}
+
+static bool fill_names(struct route *route)
+{
+    const char *host = route->origin->query.host;
+    char name[NAME_SIZE];
+    char entry[NAME_SIZE + 3];
+
+    if (route->address[0] == '\0' && !route->tls)
+        return (route->name = strdup(host)) != NULL;
+    if (!format_name(host, route->address, route->tls, name))
+        return false;
+    snprintf(entry, sizeof(entry), "::%s:", name); /* whatever the host and the port are */
+    route->connect_to = curl_slist_append(NULL, entry);
+    route->name = strdup(name);
+    return route->connect_to && route->name;
+}
+
+static struct route *route_create(struct origin *origin, const char *address, const struct fetch_tls *tls)
+{
+    struct route *route = calloc(1, sizeof(*route));
+
+    if (!route)
+        return NULL;
+    route->origin = origin;
+    route->tls = tls ? tls_acquire(tls) : NULL;
+    snprintf(route->address, sizeof(route->address), "%s", address);
+    if (!fill_names(route)) {
+        route_free(route);
+        return NULL;
+    }
+    LIST_INSERT_HEAD(&origin->routes, route, link);
+    return route;
+}
+
+static bool is_idle(const struct route *route)
+{
+    return route->fetch_count == 0 && !route->was_used;
+}
+
+void route_free_of(struct origin *origin, bool only_idle)
+{
+    struct route *next;
+
+    for (struct route *route = LIST_FIRST(&origin->routes); route; route = next) {
+        next = LIST_NEXT(route, link);
+        if (!only_idle || is_idle(route)) {
+            LIST_REMOVE(route, link);
+            route_free(route);
+        } else {
+            route->was_used = false;
+        }
+    }
+}
+
+/* ---- choosing ---- */
 
 static const struct fetch_target *current_target(const struct fetch *fetch)
 {
     return fetch->hop ? fetch->hop : fetch->target;
 }
 
-static void on_query_done(struct resolver_query *query)
+/* What the caller says of the origin does not hold where a redirect leads. */
+static bool is_at_home(const struct fetch *fetch)
 {
-    struct origin *origin = container_of(query, struct origin, query);
-
-    worker_push_resolved(origin->worker, query);
+    return !fetch->hop || strcmp(fetch->hop->origin_key, fetch->target->origin_key) == 0;
 }
 
-static void origin_free(struct origin *origin)
+static const char *choose_address(const struct fetch *fetch)
 {
-    free(origin->key);
-    free((void *)(uintptr_t)origin->query.host);
-    free(origin);
+    const struct address_list *list = &fetch->origin->list;
+    char name[NAME_SIZE];
+
+    if (!fetch->choose || list->count < 2 || !is_at_home(fetch))
+        return "";
+    size_t index = fetch->choose(fetch, list->items, list->count);
+    assert(index < list->count);
+    return format_name(fetch->origin->query.host, list->items[index], NULL, name) ? list->items[index] : "";
 }
 
-static struct origin *origin_create(struct fetch_worker *worker, const struct fetch_target *target)
+static const struct fetch_tls *tls_of(const struct fetch *fetch)
 {
-    struct origin *origin = calloc(1, sizeof(*origin));
+    return current_target(fetch)->is_tls && is_at_home(fetch) ? fetch->tls : NULL;
+}
 
-    if (!origin)
-        return NULL;
-    origin->key = strdup(target->origin_key);
-    origin->query.host = strdup(target->host);
-    origin->query.done = on_query_done;
-    origin->port = target->port;
-    origin->worker = worker;
-    origin->needs_lookup = target->needs_lookup;
-    TAILQ_INIT(&origin->waiting);
-    if (origin->key && origin->query.host)
-        HASH_ADD_KEYPTR(hh, worker->origins, origin->key, strlen(origin->key), origin);
-    if (!origin->hh.tbl) {
-        origin_free(origin);
-        return NULL;
+static struct route *route_of(struct origin *origin, const char *address, const struct fetch_tls *tls)
+{
+    uint64_t tls_id = tls ? tls_current_id(tls, origin->worker->now_ns) : 0;
+    unsigned count = 0;
+    struct route *route;
+
+    for (route = LIST_FIRST(&origin->routes); route; route = LIST_NEXT(route, link)) {
+        if ((route->tls ? route->tls->id : 0) == tls_id && strcmp(route->address, address) == 0)
+            return route;
+        count++;
     }
-    return origin;
-}
-
-static struct origin *origin_of(struct fetch_worker *worker, const struct fetch_target *target)
-{
-    struct origin *origin;
-
-    HASH_FIND_STR(worker->origins, target->origin_key, origin);
-    if (!origin && HASH_COUNT(worker->origins) < ORIGINS_MAX)
-        origin = origin_create(worker, target);
-    return origin;
-}
-
-static void ask(struct origin *origin)
-{
-    if (origin->is_asked)
-        return;
-    origin->is_asked = true;
-    resolver_ask(origin->worker->pool->resolver, &origin->query);
-}
-
-static void wait_for_address(struct origin *origin, struct fetch *fetch)
-{
-    TAILQ_INSERT_TAIL(&origin->waiting, fetch, link);
-    origin->fetch_count++;
-}
-
-/* Shards get the addresses with their next transfer. */
-static void start_generation(struct origin *origin)
-{
-    origin->generation++;
-    origin->give_again_ns = clock_deadline_ns(origin->worker->now_ns, ADDRESS_GIVEN_MS);
+    if (count >= ROUTES_OF_ORIGIN_MAX && address[0] != '\0')
+        return route_of(origin, "", tls);
+    return route_create(origin, address, tls);
 }
 
 static void send_to_shard(struct fetch *fetch)
 {
     struct origin *origin = fetch->origin;
-    struct shard *shard = shard_choose(origin);
+    struct route *route = route_of(origin, choose_address(fetch), tls_of(fetch));
+    struct shard *shard = route ? shard_choose(route) : NULL;
 
+    if (!shard) {
+        fetch_end(fetch, FETCH_CONNECT, "out of memory, or the name of the host is too long");
+        return;
+    }
     if (origin->worker->now_ns >= origin->give_again_ns)
-        start_generation(origin);
-    if (shard)
-        transfer_start(fetch, shard);
-    else
-        fetch_end(fetch, FETCH_CONNECT, "out of memory");
+        origin_give_again(origin);
+    fetch->route = route;
+    route->was_used = true;
+    transfer_start(fetch, shard);
 }
 
 void route_fetch(struct fetch *fetch)
@@ -117,92 +220,13 @@ void route_fetch(struct fetch *fetch)
     }
     origin->was_used = true;
     if (origin->needs_lookup && worker->now_ns >= origin->fresh_until_ns)
-        ask(origin);
-    bool has_no_address = origin->needs_lookup && origin->addresses[0] == '\0';
+        origin_ask(origin);
+    bool has_no_address = origin->addresses[0] == '\0';
     if (has_no_address && origin->is_asked)
-        wait_for_address(origin, fetch);
+        origin_wait(origin, fetch);
     else if (has_no_address)
         fetch_end(fetch, FETCH_DNS, "could not resolve host %s: %s", origin->query.host,
                   gai_strerror(origin->query.gai_error));
     else
         send_to_shard(fetch);
-}
-
-static void take_addresses(struct origin *origin)
-{
-    origin->confirmed_ns = origin->worker->now_ns;
-    if (strcmp(origin->addresses, origin->query.addresses) == 0)
-        return;
-    memcpy(origin->addresses, origin->query.addresses, sizeof(origin->addresses));
-    start_generation(origin);
-}
-
-static bool is_temporary(int gai_error)
-{
-    return gai_error == EAI_AGAIN || gai_error == EAI_SYSTEM || gai_error == EAI_MEMORY;
-}
-
-/* A name that is no more has no addresses; that nobody could be asked does not change them for a while. */
-static void take_failure(struct origin *origin)
-{
-    if (!is_temporary(origin->query.gai_error) ||
-        origin->worker->now_ns >= clock_deadline_ns(origin->confirmed_ns, STALE_MAX_MS))
-        origin->addresses[0] = '\0';
-}
-
-void route_resolved(struct resolver_query *query)
-{
-    struct origin *origin = container_of(query, struct origin, query);
-    struct fetch_worker *worker = origin->worker;
-    const struct config *config = worker->pool->config;
-    bool is_found = query->gai_error == 0;
-    struct fetch *fetch;
-
-    origin->is_asked = false;
-    origin->fresh_until_ns =
-        clock_deadline_ns(worker->now_ns, is_found ? config->fetch.dns_ttl_ms : NEGATIVE_TTL_MS);
-    if (is_found)
-        take_addresses(origin);
-    else
-        take_failure(origin);
-    while ((fetch = TAILQ_FIRST(&origin->waiting))) {
-        route_stop_waiting(fetch);
-        route_fetch(fetch);
-    }
-}
-
-void route_stop_waiting(struct fetch *fetch)
-{
-    TAILQ_REMOVE(&fetch->origin->waiting, fetch, link);
-    fetch->origin->fetch_count--;
-}
-
-static bool is_idle(const struct origin *origin)
-{
-    return origin->fetch_count == 0 && !origin->is_asked && !origin->was_used;
-}
-
-static void free_origins(struct fetch_worker *worker, bool only_idle)
-{
-    struct origin *next;
-
-    for (struct origin *origin = worker->origins; origin; origin = next) {
-        next = origin->hh.next;
-        if (!only_idle || is_idle(origin)) {
-            HASH_DEL(worker->origins, origin);
-            origin_free(origin);
-        } else {
-            origin->was_used = false;
-        }
-    }
-}
-
-void route_trim_origins(struct fetch_worker *worker)
-{
-    free_origins(worker, true);
-}
-
-void route_free_origins(struct fetch_worker *worker)
-{
-    free_origins(worker, false);
 }

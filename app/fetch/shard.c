@@ -184,35 +184,34 @@ static struct shard *open_shard(struct fetch_worker *worker)
 }
 
 /* The first shard with room, so that few connections stay warm and not many half cold. */
-struct shard *shard_choose(struct origin *origin)
+struct shard *shard_choose(struct route *route)
 {
-    struct fetch_worker *worker = origin->worker;
+    struct fetch_worker *worker = route->origin->worker;
 
-    while (origin->first_free < worker->shard_count &&
-           origin->in_flight[origin->first_free] >= SHARD_ORIGIN_MAX)
-        origin->first_free++;
-    if (origin->first_free < worker->shard_count)
-        return worker->shards[origin->first_free];
+    while (route->first_free < worker->shard_count && route->in_flight[route->first_free] >= SHARD_ORIGIN_MAX)
+        route->first_free++;
+    if (route->first_free < worker->shard_count)
+        return worker->shards[route->first_free];
     struct shard *shard = worker->shard_count < SHARDS_MAX ? open_shard(worker) : NULL;
     if (shard || worker->shard_count == 0)
         return shard;
-    return worker->shards[origin->fetch_count % worker->shard_count];
+    return worker->shards[route->fetch_count % worker->shard_count];
 }
 
-void shard_enter(struct shard *shard, struct origin *origin)
+void shard_enter(struct shard *shard, struct route *route)
 {
-    origin->in_flight[shard->index]++;
-    origin->fetch_count++;
+    route->in_flight[shard->index]++;
+    route->fetch_count++;
     shard->transfer_count++;
     shard->was_used = true;
 }
 
-void shard_leave(struct shard *shard, struct origin *origin)
+void shard_leave(struct shard *shard, struct route *route)
 {
-    origin->in_flight[shard->index]--;
-    origin->fetch_count--;
+    route->in_flight[shard->index]--;
+    route->fetch_count--;
     shard->transfer_count--;
-    origin->first_free = MIN(origin->first_free, shard->index);
+    route->first_free = MIN(route->first_free, shard->index);
 }
 
 /* ---- driving ---- */
@@ -286,14 +285,22 @@ void shard_collect(struct fetch_worker *worker)
 
 /* ---- ending ---- */
 
+/* The next shard with this number knows no addresses. */
+static void forget_told(struct fetch_worker *worker, unsigned index)
+{
+    struct route *route;
+
+    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next)
+        for (route = LIST_FIRST(&origin->routes); route; route = LIST_NEXT(route, link))
+            route->told[index] = 0;
+}
+
 static void free_last(struct fetch_worker *worker)
 {
     struct shard *shard = worker->shards[--worker->shard_count];
 
     assert(shard->transfer_count == 0 && !shard->is_touched);
-    /* The next shard with this number knows no addresses. */
-    for (struct origin *origin = worker->origins; origin; origin = origin->hh.next)
-        origin->told[shard->index] = 0;
+    forget_told(worker, shard->index);
     curl_multi_cleanup(shard->multi);
     free(shard);
 }

@@ -26,24 +26,6 @@
 /* How long libcurl keeps an address that it was given; it gets it again after half that time. */
 #define ADDRESS_KEPT_S (2L * ADDRESS_GIVEN_MS / 1000)
 
-/* ---- receiving ---- */
-
-static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
-{
-    struct transfer *transfer = arg;
-    struct fetch *fetch = transfer->fetch;
-    const struct config *config = transfer->worker->pool->config;
-
-    (void)one;
-    fetch->received_bytes += size;
-    if (fetch->received_bytes > config->fetch.max_response_bytes) {
-        transfer->is_too_large = true;
-        return 0;
-    }
-    buf_append(&fetch->body, bytes, MIN(size, fetch->body.max - fetch->body.size));
-    return fetch->body.failed ? 0 : size;
-}
-
 /* libcurl takes an answer that ends in the middle of its head for a whole one: an empty line must have ended
  * it. */
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
@@ -58,74 +40,24 @@ static size_t on_header(char *line, size_t one, size_t size, void *arg)
     return size;
 }
 
-/* ---- connecting: from the first socket to the moment the request can be sent ---- */
-
-static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct transfer *transfer = arg;
-    struct fetch_worker *worker = transfer->worker;
-
-    (void)purpose;
-    if (!transfer->is_connecting) {
-        transfer->is_connecting = true;
-        transfer->connect_ns = worker->now_ns;
-        TAILQ_INSERT_TAIL(&worker->connecting, transfer, connecting_link);
-    }
-    /* TLS writes its handshake at times that libcurl tells nobody about. */
-    return shard_open_socket(worker, address, !transfer->is_tls);
-}
-
-static void end_connecting(struct transfer *transfer)
-{
-    if (!transfer->is_connecting)
-        return;
-    transfer->is_connecting = false;
-    TAILQ_REMOVE(&transfer->worker->connecting, transfer, connecting_link);
-}
-
-/* The transfer has its connection: the one it opened, or one that was there. */
-static int on_connected(void *arg, char *upstream_ip, char *own_ip, int upstream_port, int own_port)
-{
-    struct transfer *transfer = arg;
-
-    (void)upstream_ip;
-    (void)own_ip;
-    (void)upstream_port;
-    (void)own_port;
-    fetch_count_connection(transfer->is_connecting);
-    end_connecting(transfer);
-    return CURL_PREREQFUNC_OK;
-}
-
-uint64_t transfer_next_connect_deadline_ns(const struct fetch_worker *worker)
-{
-    const struct transfer *oldest = TAILQ_FIRST(&worker->connecting);
-    uint64_t timeout_ms = worker->pool->config->fetch.connect_timeout_ms;
-
-    return oldest ? clock_deadline_ns(oldest->connect_ns, timeout_ms) : CLOCK_NEVER;
-}
-
-void transfer_expire_connecting(struct fetch_worker *worker)
-{
-    char error[FETCH_ERROR_SIZE];
-
-    while (worker->now_ns >= transfer_next_connect_deadline_ns(worker)) {
-        snprintf(error, sizeof(error), "not connected after %llu ms",
-                 (unsigned long long)worker->pool->config->fetch.connect_timeout_ms);
-        transfer_cancel(TAILQ_FIRST(&worker->connecting), FETCH_TIMEOUT, error);
-    }
-}
-
 /* ---- easy handles ---- */
+
+/* libcurl is to read no certificates by itself: see tls_files.c. */
+static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *arg)
+{
+    const struct transfer *transfer = arg;
+
+    (void)easy;
+    return tls_files_give(transfer->tls, ssl_ctx) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+}
 
 static void set_options(struct transfer *transfer)
 {
-    const struct config *config = transfer->worker->pool->config;
     CURL *easy = transfer->easy;
 
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, body_receive);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
@@ -139,23 +71,21 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->worker->pool->headers);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
-    curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)config->fetch.max_response_bytes);
+    connecting_set_options(transfer);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, CONNECTION_IDLE_MAX_S);
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, ADDRESS_KEPT_S);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    if (config->fetch.ca_file[0] != '\0')
-        curl_easy_setopt(easy, CURLOPT_CAINFO, config->fetch.ca_file);
+    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer);
 }
 
 static void transfer_free(struct transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy);
+    tls_snapshot_unref(transfer->tls);
     free(transfer);
 }
 
@@ -219,16 +149,67 @@ void transfer_free_idle(struct fetch_worker *worker)
 
 /* ---- starting ---- */
 
+static void set_http_version(struct transfer *transfer, long version)
+{
+    if (transfer->http_version == version)
+        return;
+    transfer->http_version = version;
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION, version);
+}
+
+static void set_tls_options(CURL *easy, const struct tls_snapshot *tls)
+{
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION,
+                     (long)(tls->min_version_x10 >= 13 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2));
+}
+
+/* Takes the reference. */
+static void take_tls(struct transfer *transfer, struct tls_snapshot *tls)
+{
+    tls_snapshot_unref(transfer->tls);
+    transfer->tls = tls;
+    set_tls_options(transfer->easy, tls);
+}
+
+static void set_tls(struct transfer *transfer, const struct route *route)
+{
+    const struct fetch_worker *worker = transfer->worker;
+    const struct fetch_tls *shared = worker->pool->tls;
+    uint64_t id = route->tls ? route->tls->id : tls_current_id(shared, worker->now_ns);
+
+    if (!transfer->tls || transfer->tls->id != id)
+        take_tls(transfer, route->tls ? tls_snapshot_ref(route->tls) : tls_acquire(shared));
+}
+
 /* HTTP/2 where a TLS upstream offers it.  Without CURLOPT_PIPEWAIT: a transfer that waits for another's
  * connection stands in one list with those to all other origins, and one origin that hangs in its handshake
  * would hold up all. */
-static void set_scheme(struct transfer *transfer, bool is_tls)
+static void set_scheme(struct transfer *transfer, const struct route *route, bool is_tls)
 {
-    if (transfer->is_tls == is_tls)
-        return;
     transfer->is_tls = is_tls;
-    curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
-                     (long)(is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    if (is_tls)
+        set_tls(transfer, route);
+    set_http_version(transfer,
+                     is_tls && transfer->tls->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+}
+
+void transfer_set_max_bytes(struct transfer *transfer, size_t max_bytes)
+{
+    if (transfer->max_bytes == max_bytes)
+        return;
+    transfer->max_bytes = max_bytes;
+    curl_easy_setopt(transfer->easy, CURLOPT_MAXFILESIZE_LARGE,
+                     (curl_off_t)MIN(max_bytes, (size_t)INT64_MAX));
+}
+
+static void set_connect_to(struct transfer *transfer, const struct route *route)
+{
+    if (!route->connect_to && !transfer->has_connect_to)
+        return;
+    transfer->has_connect_to = route->connect_to != NULL;
+    curl_easy_setopt(transfer->easy, CURLOPT_CONNECT_TO, route->connect_to);
 }
 
 /* Connections are kept for the next transfer unless there are too many. */
@@ -246,15 +227,15 @@ static void set_last_use(struct transfer *transfer)
 /* The shard's DNS cache keeps what it was given ("+": for ADDRESS_KEPT_S), so an address goes in once for
  * each shard and generation.  It only counts as given when the transfer that brought it has ended by itself:
  * a cancel may have come before libcurl looked. */
-static bool set_address(struct transfer *transfer, const struct origin *origin)
+static bool set_address(struct transfer *transfer, const struct route *route)
 {
-    char entry[CONFIG_HOST_MAX_BYTES + RESOLVER_ADDRESSES_SIZE + 16];
+    char entry[ROUTE_ENTRY_SIZE];
 
-    if (!origin->needs_lookup || origin->told[transfer->shard->index] == origin->generation)
+    if (!route_needs_entry(route) || route->told[transfer->shard->index] == route->origin->generation)
         return true;
-    snprintf(entry, sizeof(entry), "+%s:%u:%s", origin->query.host, origin->port, origin->addresses);
+    route_format_entry(route, entry);
     transfer->resolve = curl_slist_append(NULL, entry);
-    transfer->resolve_generation = origin->generation;
+    transfer->resolve_generation = route->origin->generation;
     if (!transfer->resolve)
         return false;
     curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, transfer->resolve);
@@ -264,7 +245,21 @@ static bool set_address(struct transfer *transfer, const struct origin *origin)
 static void note_address_given(const struct transfer *transfer)
 {
     if (transfer->resolve)
-        transfer->fetch->origin->told[transfer->shard->index] = transfer->resolve_generation;
+        transfer->fetch->route->told[transfer->shard->index] = transfer->resolve_generation;
+}
+
+static void begin_result(struct transfer *transfer, struct fetch *fetch)
+{
+    transfer->fetch = fetch;
+    transfer->body_state = BODY_GOES_ON;
+    transfer->has_whole_head = false;
+    transfer->error[0] = '\0';
+    transfer->refusal[0] = '\0';
+    fetch->transfer = transfer;
+    fetch->received_bytes = 0;
+    fetch->address[0] = '\0';
+    fetch->is_reused = false;
+    fetch->body.max = MIN(fetch->keep_max_bytes, transfer->max_bytes);
 }
 
 void transfer_start(struct fetch *fetch, struct shard *shard)
@@ -276,19 +271,15 @@ void transfer_start(struct fetch *fetch, struct shard *shard)
         fetch_end(fetch, FETCH_CONNECT, "out of memory");
         return;
     }
-    transfer->fetch = fetch;
     transfer->shard = shard;
-    transfer->is_too_large = false;
-    transfer->has_whole_head = false;
-    transfer->error[0] = '\0';
-    fetch->transfer = transfer;
-    fetch->received_bytes = 0;
-    fetch->body.max = fetch->keep_max_bytes;
-    shard_enter(shard, fetch->origin);
+    transfer_set_max_bytes(transfer, body_max_bytes(fetch));
+    begin_result(transfer, fetch);
+    shard_enter(shard, fetch->route);
     curl_easy_setopt(transfer->easy, CURLOPT_CURLU, target->parts);
-    set_scheme(transfer, target->is_tls);
+    set_scheme(transfer, fetch->route, target->is_tls);
+    set_connect_to(transfer, fetch->route);
     set_last_use(transfer);
-    if ((fetch->call && !call_set(transfer)) || !set_address(transfer, fetch->origin) ||
+    if ((fetch->call && !call_set(transfer)) || !set_address(transfer, fetch->route) ||
         curl_multi_add_handle(shard->multi, transfer->easy) != CURLM_OK)
         transfer_cancel(transfer, FETCH_CONNECT, "out of memory");
 }
@@ -301,8 +292,8 @@ static struct fetch *detach(struct transfer *transfer)
 
     assert(fetch && transfer->shard);
     curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
-    end_connecting(transfer);
-    shard_leave(transfer->shard, fetch->origin);
+    connecting_end(transfer);
+    shard_leave(transfer->shard, fetch->route);
     fetch->transfer = NULL;
     if (fetch->call)
         call_unset(transfer);
@@ -333,6 +324,14 @@ static void read_charset(struct transfer *transfer)
     curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
     http_content_type_parse(content_type, &media_type);
     snprintf(fetch->charset, sizeof(fetch->charset), "%s", media_type.charset);
+}
+
+static void read_retry_after(struct transfer *transfer)
+{
+    curl_off_t retry_after_s = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    transfer->fetch->retry_after_s = retry_after_s > 0 ? (uint64_t)retry_after_s : 0;
 }
 
 void transfer_cancel(struct transfer *transfer, enum fetch_reason reason, const char *error)
@@ -385,16 +384,14 @@ static void follow(struct fetch *fetch, const char *url)
     fetch->hop = target;
     fetch->status = 0;
     fetch->retry_after_s = 0;
+    body_drop(fetch);
     fetch_done(fetch);
     route_fetch(fetch);
 }
 
-static void end_with_code(struct fetch *fetch, CURLcode code, bool is_too_large, const char *error)
+static void end_with_code(struct fetch *fetch, CURLcode code, const char *error)
 {
-    if (is_too_large || code == CURLE_FILESIZE_EXCEEDED)
-        fetch_end(fetch, FETCH_TOO_LARGE, "the body is larger than %zu bytes",
-                  fetch->worker->pool->config->fetch.max_response_bytes);
-    else if (code != CURLE_OK)
+    if (code != CURLE_OK)
         fetch_end(fetch, outcome_reason(code), "%s",
                   error[0] && code != CURLE_OUT_OF_MEMORY ? error : curl_easy_strerror(code));
     else if (fetch->status >= 400)
@@ -403,30 +400,52 @@ static void end_with_code(struct fetch *fetch, CURLcode code, bool is_too_large,
         fetch_end(fetch, FETCH_OK, "%s", "");
 }
 
+/* What was ended by us, from a callback of libcurl's; false when it was not. */
+static bool end_with_refusal(const struct transfer *transfer, struct fetch *fetch, CURLcode code)
+{
+    if (transfer->body_state == BODY_TOO_LARGE || code == CURLE_FILESIZE_EXCEEDED)
+        fetch_end(fetch, FETCH_TOO_LARGE, "the body is larger than %zu bytes", transfer->max_bytes);
+    else if (transfer->body_state == BODY_NO_ROOM)
+        fetch_end(fetch, FETCH_TOO_LARGE, "the body does not fit into what may be held at the same time");
+    else if (transfer->refusal[0] != '\0' &&
+             (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK))
+        fetch_end(fetch, FETCH_FORBIDDEN, "%s", transfer->refusal);
+    else
+        return false;
+    return true;
+}
+
 /* What libcurl says, and what it does not see. */
 static CURLcode corrected_code(const struct transfer *transfer, CURLcode code)
 {
-    if (transfer->fetch->body.failed)
+    if (transfer->body_state == BODY_NO_MEMORY)
         return CURLE_OUT_OF_MEMORY;
     return code == CURLE_OK && !transfer->has_whole_head ? CURLE_PARTIAL_FILE : code;
+}
+
+static void read_answer(struct transfer *transfer)
+{
+    read_status(transfer);
+    read_charset(transfer);
+    if (transfer->fetch->call)
+        call_read_answer(transfer);
+    if (transfer->fetch->call || transfer->fetch->status == 429 || transfer->fetch->status == 503)
+        read_retry_after(transfer);
 }
 
 void transfer_finish(struct transfer *transfer, CURLcode libcurl_code)
 {
     CURLcode code = corrected_code(transfer, libcurl_code);
-    bool is_too_large = transfer->is_too_large;
 
     note_address_given(transfer);
-    read_status(transfer);
-    read_charset(transfer);
-    if (transfer->fetch->call)
-        call_read_answer(transfer);
+    read_answer(transfer);
+    route_correct_error(transfer->fetch->route, transfer->error);
     const char *url = code == CURLE_OK ? redirect_url(transfer) : NULL;
     struct fetch *fetch = detach(transfer); /* its texts stay until it is used again */
     if (url)
         follow(fetch, url);
-    else
-        end_with_code(fetch, code, is_too_large, transfer->error);
+    else if (!end_with_refusal(transfer, fetch, code))
+        end_with_code(fetch, code, transfer->error);
 }
 
 /* From here on no cancel reaches the fetch. */
@@ -453,7 +472,9 @@ void fetch_end(struct fetch *fetch, enum fetch_reason reason, const char *format
     fetch->elapsed_ns = clock_now_ns() - fetch->start_ns;
     fetch->body_is_whole = fetch->body.size == fetch->received_bytes;
     if (reason != FETCH_OK && !(reason == FETCH_HTTP_STATUS && fetch->call))
-        buf_done(&fetch->body);
+        body_drop(fetch);
+    else
+        body_settle(fetch);
     fetch_target_free(fetch->hop);
     fetch->hop = NULL;
     fetch_count_end(fetch);

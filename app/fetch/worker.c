@@ -110,7 +110,7 @@ static void end_early(struct fetch *fetch, enum fetch_reason reason, const char 
         transfer_cancel(fetch->transfer, reason, error);
         return;
     }
-    route_stop_waiting(fetch);
+    origin_stop_waiting(fetch);
     fetch_end(fetch, reason, "%s", error);
 }
 
@@ -157,7 +157,7 @@ static void take_resolved(struct fetch_worker *worker)
     struct resolver_query *query;
 
     while ((query = pop_resolved(worker)))
-        route_resolved(query);
+        origin_resolved(query);
 }
 
 static void begin_taking(struct fetch_worker *worker)
@@ -199,7 +199,7 @@ static int wait_ms(const struct fetch_worker *worker)
 {
     uint64_t next_ns = MIN(worker->timers_at_ns, deadline_first_ns(worker));
 
-    next_ns = MIN(next_ns, transfer_next_connect_deadline_ns(worker));
+    next_ns = MIN(next_ns, connecting_next_deadline_ns(worker));
     if (worker->idle_count > 0 || worker->origins || worker->shard_count > 0)
         next_ns = MIN(next_ns, worker->trim_at_ns);
     return clock_poll_timeout_ms(clock_now_ns(), next_ns);
@@ -208,13 +208,13 @@ static int wait_ms(const struct fetch_worker *worker)
 static void run_housekeeping(struct fetch_worker *worker)
 {
     expire_oldest(worker);
-    transfer_expire_connecting(worker);
+    connecting_expire(worker);
     if (worker->surplus_count > 0)
         shard_free_empty(worker);
     if (worker->now_ns >= worker->trim_at_ns) {
         worker->trim_at_ns = clock_deadline_ns(worker->now_ns, TRIM_MS);
         transfer_trim_idle(worker);
-        route_trim_origins(worker);
+        origin_trim(worker);
         shard_trim(worker);
     }
 }
@@ -353,7 +353,7 @@ void worker_join(struct fetch_worker *worker)
 
 void worker_done(struct fetch_worker *worker)
 {
-    route_free_origins(worker);
+    origin_free_all(worker);
     if (worker->epoll_fd >= 0)
         close(worker->epoll_fd);
     if (worker->wake_fd >= 0)

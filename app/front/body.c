@@ -52,9 +52,8 @@ static bool is_for_large_bodies(const struct front *front, const struct frames *
     if (frames_find_param(frames, bytes, "REQUEST_METHOD", method, sizeof(method)) < 0 ||
         read_path(frames, bytes, path) < 0)
         return false;
-    return router_find(front->options.routes, front->options.route_count, http_method_parse(method), path,
-                       &match) == ROUTE_FOUND &&
-           (front->options.routes[match.index].flags & ROUTE_LARGE_BODY);
+    return router_find(front->router, http_method_parse(method), path, &match) == ROUTE_FOUND &&
+           (match.route->flags & ROUTE_LARGE_BODY);
 }
 
 static bool take_budget(struct front *front, size_t size)

@@ -450,7 +450,7 @@ bool conn_cancel(struct conn *conn)
 
     switch (claim_cancel(conn, &wait)) {
     case CANCEL_NOTHING:
-        return false;
+        return stream_stop(conn);
     case CANCEL_HANGUP:
         tell_hangup(&wait);
         return true;

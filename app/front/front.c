@@ -297,9 +297,13 @@ int front_create(const struct front_options *options, struct listener *listener,
     if (!front)
         return err_set(err, -ENOMEM, "out of memory");
     front->options = *options;
-    if (slab_init(front) < 0) {
+    int rc = router_create(options->routes, options->route_count, &front->router, err);
+    if (rc == 0 && slab_init(front) < 0)
+        rc = err_set(err, -ENOMEM, "out of memory");
+    if (rc < 0) {
+        router_free(front->router);
         free(front);
-        return err_set(err, -ENOMEM, "out of memory");
+        return rc;
     }
     front->limits =
         (struct frames_limits){options->config->max_params_bytes, options->config->max_body_bytes};
@@ -318,6 +322,7 @@ int front_create(const struct front_options *options, struct listener *listener,
         if (front->wake_fd >= 0)
             close(front->wake_fd);
         slab_free_all(front);
+        router_free(front->router);
         free(front);
         return err_set_errno(err, errnum, "cannot make an epoll set");
     }
@@ -483,6 +488,7 @@ void front_free(struct front *front)
     if (!front)
         return;
     slab_free_all(front);
+    router_free(front->router);
     listener_close(&front->listener);
     close(front->epoll_fd);
     close(front->wake_fd);

@@ -75,7 +75,8 @@ struct request {
     bool is_admitted;          /* counted in front->in_flight */
     enum body_verdict verdict; /* the body was not read to its end unless it fits */
     char id[64];               /* empty until asked for */
-    char arg[ROUTE_ARG_SIZE];
+    unsigned arg_count;
+    char args[ROUTE_ARGS_SIZE]; /* as struct route_match has them */
     uint64_t start_ns;
     struct buf headers; /* of the answer, added by the handler */
     struct buf body;
@@ -129,6 +130,7 @@ struct conn {
 struct front {
     /* set before threads start, then read-only: */
     struct front_options options;
+    struct router *router;
     struct frames_limits limits; /* of usual requests */
     size_t large_body_max_bytes;
     unsigned max_streams;
@@ -245,8 +247,11 @@ void body_give_back(struct conn *conn);
 void stream_turn(struct conn *conn);
 /* The stream, if the connection is one, is over; tells who began it.  By the owner. */
 void stream_detach(struct conn *conn);
-/* Ends the stream, if the connection is one, as if its client had gone.  By who drains. */
+/* Ends the stream, if the connection is one that does not pull, as if its client had gone.  By who drains. */
 void stream_cut_off(struct conn *conn);
+/* The same for one that pulls, in two steps: it is told to stop, and is cut off at the second call.  False when
+ * the connection is none.  By who drains. */
+must_check bool stream_stop(struct conn *conn);
 
 /* How many bytes wait to be sent.  Any thread. */
 size_t stream_unsent(const struct request_stream *stream);
@@ -258,8 +263,9 @@ size_t stream_unsent(const struct request_stream *stream);
 must_check bool request_can_answer(struct request *req);
 /* For request_reply, to HEAD only: no Content-Length. */
 #define REQUEST_SIZE_UNKNOWN SIZE_MAX
-/* Its answer has begun, and nothing of the request is needed any more; it does not count as in flight. */
-void request_become_stream(struct request *req);
+/* Its answer has begun, and nothing of the request is needed any more; `ends` when it does not count as in
+ * flight either. */
+void request_become_stream(struct request *req, bool ends);
 /* Starts the request that is complete in bytes[0..size): opens it, keeps what lies behind it in conn->in,
  * finds its route and calls the handler.  Takes the connection. */
 void request_start(struct conn *conn, const char *bytes, size_t size, enum body_verdict verdict);

@@ -1,24 +1,25 @@
 #include "front/front_int.h"
 
-#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define ROUTES_MAX 64
-
 /* The statuses that the program answers with; the last stands for any other. */
-static const int statuses[] = {200, 201, 202, 204, 304, 400, 404, 405, 409,
-                               412, 413, 415, 422, 428, 500, 503, 507};
-static const char *const status_values[] = {"200", "201", "202", "204", "304", "400", "404", "405", "409",
-                                            "412", "413", "415", "422", "428", "500", "503", "507", "other"};
+static const int statuses[] = {200, 201, 202, 204, 304, 400, 404, 405, 406, 409, 412,
+                               413, 415, 422, 428, 429, 500, 502, 503, 504, 507};
+static const char *const status_values[] = {"200", "201", "202", "204", "304", "400",  "404", "405",
+                                            "406", "409", "412", "413", "415", "422",  "428", "429",
+                                            "500", "502", "503", "504", "507", "other"};
 _Static_assert(ARRAY_LEN(status_values) == ARRAY_LEN(statuses) + 1, "each status has its value");
 
 static const char *const close_values[CLOSE_REASON_COUNT] = {"peer",  "timeout", "protocol",
                                                              "error", "drain",   "evicted"};
 
+/* Set before threads start, then read-only: */
 static const struct route *first_route;
-static const char *route_values[1 + ROUTES_MAX] = {"none"}; /* then the rows' paths, each once */
-static size_t route_value_count = 1;
-static size_t route_labels[ROUTES_MAX]; /* of each row, its path's place in route_values */
+static const char **route_values; /* "none", then the rows' paths, each once */
+static size_t route_value_count;
+static size_t *route_labels; /* of each row, its path's place in route_values */
 
 enum {
     ROW_REQUESTS,
@@ -79,18 +80,31 @@ static size_t route_value_of(const char *path)
     return route_value_count++;
 }
 
-void front_register_metrics(const struct route *routes, size_t count)
+static int name_routes(const struct route *routes, size_t count)
 {
-    assert(count <= ROUTES_MAX);
+    route_values = calloc(1 + count, sizeof(*route_values));
+    route_labels = calloc(1 + count, sizeof(*route_labels));
+    if (!route_values || !route_labels)
+        return -ENOMEM;
     first_route = routes;
+    route_values[0] = "none";
+    route_value_count = 1;
     for (size_t i = 0; i < count; i++)
         route_labels[i] = route_value_of(routes[i].path);
+    return 0;
+}
+
+int front_register_metrics(const struct route *routes, size_t count, struct err *err)
+{
+    if (name_routes(routes, count) < 0)
+        return err_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < ROW_COUNT; i++) {
         struct metric_label *label = &rows[i].labels[0];
         if (label->name && !label->values)
             *label = (struct metric_label){label->name, route_values, route_value_count};
     }
     metrics_register(rows, ROW_COUNT);
+    return 0;
 }
 
 static size_t route_label(const struct request *req)

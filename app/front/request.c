@@ -1,6 +1,7 @@
 /* From the bytes of a request to its handler, and from the handler's answer to bytes. */
 #include "front/front_int.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -46,7 +47,22 @@ const char *request_param(const struct request *req, const char *name)
 
 const char *request_path_arg(const struct request *req)
 {
-    return req->arg;
+    return request_path_arg_at(req, 0);
+}
+
+const char *request_path_arg_at(const struct request *req, unsigned i)
+{
+    const char *arg = req->args;
+
+    assert(i < req->arg_count);
+    while (i-- > 0)
+        arg += strlen(arg) + 1;
+    return arg;
+}
+
+const void *request_route_data(const struct request *req)
+{
+    return req->route->data;
 }
 
 const char *request_body(const struct request *req, size_t *ret_size)
@@ -140,15 +156,14 @@ static void dispatch(struct request *req)
         request_problem(req, 400, "the path is badly encoded");
         return;
     }
-    enum route_result result =
-        rc < 0 ? ROUTE_NO_PATH
-               : router_find(front->options.routes, front->options.route_count, req->method, path, &match);
+    enum route_result result = rc < 0 ? ROUTE_NO_PATH : router_find(front->router, req->method, path, &match);
     if (result == ROUTE_NO_PATH) {
         request_problem(req, 404, "there is nothing at this path");
         return;
     }
-    req->route = &front->options.routes[match.index];
-    memcpy(req->arg, match.arg, sizeof(req->arg));
+    req->route = match.route;
+    req->arg_count = match.arg_count;
+    memcpy(req->args, match.args, sizeof(req->args));
     if (result == ROUTE_NO_METHOD) {
         request_add_header(req, "Allow", match.allow);
         request_problem(req, 405, "this path answers %s", match.allow);
@@ -365,13 +380,14 @@ bool request_can_answer(struct request *req)
     return false;
 }
 
-void request_become_stream(struct request *req)
+void request_become_stream(struct request *req, bool ends)
 {
     count_answer(req, 200);
     fcgi_discard(&req->fcgx);
     buf_done(&req->headers);
     request_drop_body(req);
-    request_end(req);
+    if (ends)
+        request_end(req);
 }
 
 void request_reply(struct request *req, int status, const char *content_type, const void *body, size_t size)

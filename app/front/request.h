@@ -24,8 +24,12 @@ const char *request_id(struct request *req);
 /* A FastCGI parameter, NULL when the server did not send it. */
 const char *request_param(const struct request *req, const char *name);
 
-/* What stood in the place of `{...}` of the route's path. */
+/* What stood in the place of the first `{...}` of the route's path, which has one, and of the i-th. */
 const char *request_path_arg(const struct request *req);
+const char *request_path_arg_at(const struct request *req, unsigned i);
+
+/* What the route's row has beside its handler. */
+const void *request_route_data(const struct request *req);
 
 /* The body; never NULL. */
 const char *request_body(const struct request *req, size_t *ret_size);

@@ -1,6 +1,10 @@
+/* The table as a tree: a node for each beginning of a path, segment by segment.  The children that are spelt
+ * out are in order, to be found by halving; one more child stands for all arguments at this place. */
 #include "front/router.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -24,42 +28,244 @@ static unsigned allowed_methods(const struct route *route)
     return route->methods & HTTP_GET ? route->methods | HTTP_HEAD : route->methods;
 }
 
-/* Length without one slash at the end, except that "/" stays. */
-static size_t trimmed_length(const char *path)
+/* ---- segments ---- */
+
+struct segment {
+    const char *text;
+    size_t size;
+};
+
+/* Moves *p, which stands at a slash, behind the segment that follows; false when there is none.  One slash at
+ * the end makes no difference: "/" has no segments, "//" an empty one. */
+static bool next_segment(const char **p, struct segment *ret)
 {
-    size_t length = strlen(path);
-
-    return length > 1 && path[length - 1] == '/' ? length - 1 : length;
-}
-
-static bool is_spelt_out(const char *pattern)
-{
-    return strchr(pattern, '{') == NULL;
-}
-
-static bool equals(const char *pattern, const char *path)
-{
-    size_t length = trimmed_length(path);
-
-    return length == trimmed_length(pattern) && strncmp(pattern, path, length) == 0;
-}
-
-/* What stands before `{...}` and what stands behind it must be there, and a segment between them. */
-static bool fits(const char *pattern, const char *path, char ret_arg[ROUTE_ARG_SIZE])
-{
-    size_t prefix = strcspn(pattern, "{");
-    const char *behind = pattern + strcspn(pattern, "}") + 1;
-    size_t suffix = trimmed_length(behind);
-    size_t length = trimmed_length(path);
-
-    if (length <= prefix + suffix || strncmp(pattern, path, prefix) != 0 ||
-        strncmp(behind, path + length - suffix, suffix) != 0)
+    if (**p == '\0' || strcmp(*p, "/") == 0)
         return false;
-    size_t size = length - prefix - suffix;
-    if (size >= ROUTE_ARG_SIZE || memchr(path + prefix, '/', size))
-        return false;
-    memcpy(ret_arg, path + prefix, size);
-    ret_arg[size] = '\0';
+    ret->text = *p + 1;
+    ret->size = strcspn(ret->text, "/");
+    *p = ret->text + ret->size;
+    return true;
+}
+
+static bool is_argument(const struct segment *segment)
+{
+    return segment->size > 2 && segment->text[0] == '{' && segment->text[segment->size - 1] == '}';
+}
+
+static int compare(const struct segment *a, const struct segment *b)
+{
+    int order = memcmp(a->text, b->text, MIN(a->size, b->size));
+
+    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+/* ---- the tree ---- */
+
+struct row {
+    const struct route *route;
+    struct row *next; /* with the same path, in the order of the table */
+};
+
+struct node {
+    struct segment segment;
+    struct node **children; /* by their segments */
+    size_t child_count;
+    struct node *argument; /* NULL: none may stand here */
+    struct row *rows;      /* whose paths end here; NULL: it is a beginning only */
+};
+
+struct router {
+    struct node root;
+    struct row *rows; /* one for each of the table */
+};
+
+/* Where the segment is among the children, or would be; true when it is there. */
+static bool find_child(const struct node *node, const struct segment *segment, size_t *ret_at)
+{
+    size_t begin = 0;
+    size_t end = node->child_count;
+
+    while (begin < end) {
+        size_t middle = begin + (end - begin) / 2;
+        int order = compare(segment, &node->children[middle]->segment);
+        if (order == 0) {
+            *ret_at = middle;
+            return true;
+        }
+        if (order < 0)
+            end = middle;
+        else
+            begin = middle + 1;
+    }
+    *ret_at = begin;
+    return false;
+}
+
+static struct node *add_child(struct node *node, const struct segment *segment, size_t at)
+{
+    struct node *child = calloc(1, sizeof(*child));
+    struct node **children = reallocarray(node->children, node->child_count + 1, sizeof(struct node *));
+
+    if (children)
+        node->children = children;
+    if (!child || !children) {
+        free(child);
+        return NULL;
+    }
+    child->segment = *segment;
+    memmove(children + at + 1, children + at, (node->child_count - at) * sizeof(struct node *));
+    children[at] = child;
+    node->child_count++;
+    return child;
+}
+
+static struct node *argument_child(struct node *node)
+{
+    if (!node->argument)
+        node->argument = calloc(1, sizeof(*node->argument));
+    return node->argument;
+}
+
+static struct node *child_for(struct node *node, const struct segment *segment)
+{
+    size_t at;
+
+    if (is_argument(segment))
+        return argument_child(node);
+    return find_child(node, segment, &at) ? node->children[at] : add_child(node, segment, at);
+}
+
+static int check_path(const char *path, struct err *err)
+{
+    unsigned args = 0;
+    struct segment segment;
+
+    if (path[0] != '/')
+        return err_set(err, -EINVAL, "the path %s does not begin with a slash", path);
+    for (const char *p = path; next_segment(&p, &segment);) {
+        args += is_argument(&segment);
+        if (!is_argument(&segment) && strcspn(segment.text, "{}") < segment.size)
+            return err_set(err, -EINVAL, "the path %s has braces that are not around a whole segment", path);
+    }
+    if (args > ROUTE_ARGS_MAX)
+        return err_set(err, -EINVAL, "the path %s has more than %d arguments", path, ROUTE_ARGS_MAX);
+    return 0;
+}
+
+static int add_row(struct node *node, struct row *row, struct err *err)
+{
+    struct row **at = &node->rows;
+
+    for (; *at; at = &(*at)->next)
+        if (allowed_methods((*at)->route) & allowed_methods(row->route))
+            return err_set(err, -EEXIST, "the path %s is there twice for the same method, also as %s",
+                           row->route->path, (*at)->route->path);
+    *at = row;
+    return 0;
+}
+
+static int add_route(struct router *router, struct row *row, struct err *err)
+{
+    struct node *node = &router->root;
+    struct segment segment;
+    int rc = check_path(row->route->path, err);
+
+    if (rc < 0)
+        return rc;
+    for (const char *p = row->route->path; next_segment(&p, &segment);) {
+        node = child_for(node, &segment);
+        if (!node)
+            return err_set(err, -ENOMEM, "out of memory");
+    }
+    return add_row(node, row, err);
+}
+
+/* As deep as the longest path of the table. */
+static void free_below(struct node *node)
+{
+    for (size_t i = 0; i < node->child_count; i++) {
+        free_below(node->children[i]);
+        free(node->children[i]);
+    }
+    free(node->children);
+    if (node->argument)
+        free_below(node->argument);
+    free(node->argument);
+}
+
+void router_free(struct router *router)
+{
+    if (!router)
+        return;
+    free_below(&router->root);
+    free(router->rows);
+    free(router);
+}
+
+int router_create(const struct route *routes, size_t count, struct router **ret_router, struct err *err)
+{
+    struct router *router = calloc(1, sizeof(*router));
+    int rc = 0;
+
+    if (router)
+        router->rows = calloc(MAX(count, (size_t)1), sizeof(*router->rows));
+    if (!router || !router->rows) {
+        free(router);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        router->rows[i].route = &routes[i];
+        rc = add_route(router, &router->rows[i], err);
+    }
+    if (rc < 0) {
+        router_free(router);
+        return rc;
+    }
+    *ret_router = router;
+    return 0;
+}
+
+/* ---- finding ---- */
+
+/* The arguments on the way down. */
+struct trail {
+    struct segment args[ROUTE_ARGS_MAX];
+    unsigned count;
+};
+
+/* The node where the path ends, spelt out as far to the left as there is one.  No deeper than the tree, and no
+ * node is looked at twice. */
+static const struct node *find_below(const struct node *node, const char *path, struct trail *trail)
+{
+    const struct node *found = NULL;
+    struct segment segment;
+    size_t at;
+
+    if (!next_segment(&path, &segment))
+        return node->rows ? node : NULL;
+    if (find_child(node, &segment, &at))
+        found = find_below(node->children[at], path, trail);
+    if (found || !node->argument || segment.size == 0)
+        return found;
+    trail->args[trail->count++] = segment;
+    found = find_below(node->argument, path, trail);
+    trail->count -= !found;
+    return found;
+}
+
+static bool copy_args(const struct trail *trail, struct route_match *ret_match)
+{
+    size_t used = 0;
+
+    for (unsigned i = 0; i < trail->count; i++) {
+        const struct segment *arg = &trail->args[i];
+        if (arg->size >= ROUTE_ARGS_SIZE - used)
+            return false;
+        memcpy(ret_match->args + used, arg->text, arg->size);
+        used += arg->size;
+        ret_match->args[used++] = '\0';
+    }
+    ret_match->arg_count = trail->count;
     return true;
 }
 
@@ -74,33 +280,21 @@ static void format_allow(unsigned allowed, char ret_allow[ROUTE_ALLOW_SIZE])
                                        length ? ", " : "", methods[i].name);
 }
 
-/* Among the rows that spell their path out, or among those with an argument. */
-static enum route_result find_among(bool spelt_out, const struct route *routes, size_t count, unsigned method,
-                                    const char *path, struct route_match *ret_match)
-{
-    unsigned allowed = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        struct route_match match = {.index = i};
-        if (is_spelt_out(routes[i].path) != spelt_out)
-            continue;
-        if (!(spelt_out ? equals(routes[i].path, path) : fits(routes[i].path, path, match.arg)))
-            continue;
-        *ret_match = match;
-        if (allowed_methods(&routes[i]) & method)
-            return ROUTE_FOUND;
-        allowed |= allowed_methods(&routes[i]);
-    }
-    if (allowed == 0)
-        return ROUTE_NO_PATH;
-    format_allow(allowed, ret_match->allow);
-    return ROUTE_NO_METHOD;
-}
-
-enum route_result router_find(const struct route *routes, size_t count, unsigned method, const char *path,
+enum route_result router_find(const struct router *router, unsigned method, const char *path,
                               struct route_match *ret_match)
 {
-    enum route_result result = find_among(true, routes, count, method, path, ret_match);
+    struct trail trail = {.count = 0};
+    unsigned allowed = 0;
+    const struct node *node = path[0] == '/' ? find_below(&router->root, path, &trail) : NULL;
 
-    return result != ROUTE_NO_PATH ? result : find_among(false, routes, count, method, path, ret_match);
+    if (!node || !copy_args(&trail, ret_match))
+        return ROUTE_NO_PATH;
+    for (const struct row *row = node->rows; row; row = row->next) {
+        ret_match->route = row->route;
+        if (allowed_methods(row->route) & method)
+            return ROUTE_FOUND;
+        allowed |= allowed_methods(row->route);
+    }
+    format_allow(allowed, ret_match->allow);
+    return ROUTE_NO_METHOD;
 }

@@ -11,6 +11,7 @@
  * have locks of its own. */
 #include "front/stream.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -24,13 +25,14 @@ struct request_stream {
     atomic_bool is_over;
     struct conn *conn; /* not looked at when is_over */
     uint16_t request_id;
-    void (*closed)(void *arg);
-    void *arg;
+    struct request_stream_source source; /* `fill` is NULL when it does not pull */
+    atomic_bool is_woken;
     atomic_size_t unsent; /* bytes of `waiting` and `sending`; grows under conn->lock only */
 
     /* guarded by conn->lock: */
     struct buf waiting;
     bool is_ended; /* nothing comes behind `waiting` */
+    bool must_stop;
     bool is_doomed;
     enum close_reason doom; /* why it is to be closed as soon as nothing more can be sent at once */
 
@@ -39,7 +41,13 @@ struct request_stream {
     size_t sent;     /* of `sending` */
     bool has_sent;   /* since the last look */
     bool is_watched; /* its socket was full: an event tells when it is not */
+    bool is_told;    /* to stop */
 };
+
+static bool pulls(const struct request_stream *stream)
+{
+    return stream->source.fill != NULL;
+}
 
 /* ---- references ---- */
 
@@ -161,19 +169,45 @@ static void finish(struct conn *conn)
 {
     rest(conn);
     stream_detach(conn);
+    request_end(&conn->req);
     mutex_lock(&conn->lock);
     conn->pending = true;
     mutex_unlock(&conn->lock);
     conn_finish_answer(conn, 0);
 }
 
+static bool has_to_stop(struct conn *conn)
+{
+    LOCK(&conn->lock);
+    return conn->stream->must_stop;
+}
+
+static void tell_to_stop(struct conn *conn)
+{
+    struct request_stream *stream = conn->stream;
+
+    if (!pulls(stream) || stream->is_told || !has_to_stop(conn))
+        return;
+    stream->is_told = true;
+    stream->source.stop(stream->source.arg);
+}
+
+/* What is written inside is looked at in the next round: it leaves the connection `pending`. */
+static void ask_source(struct request_stream *stream)
+{
+    if (atomic_exchange(&stream->is_woken, false))
+        stream->source.fill(stream, stream->source.arg);
+}
+
 void stream_turn(struct conn *conn)
 {
     do {
+        tell_to_stop(conn);
         switch (flush(conn)) {
         case FLUSH_MORE:
         case FLUSH_DONE:
             rest(conn);
+            ask_source(conn->stream);
             break;
         case FLUSH_FULL:
             if (wait_for_peer(conn))
@@ -212,9 +246,10 @@ void stream_detach(struct conn *conn)
     mutex_lock(&conn->lock);
     conn->stream = NULL;
     mutex_unlock(&conn->lock);
-    stream->closed(stream->arg);
+    stream->source.closed(stream->source.arg);
+    if (!pulls(stream))
+        front_stream_ended(conn->front);
     request_stream_unref(stream);
-    front_stream_ended(conn->front);
 }
 
 /* ---- writing: any thread ---- */
@@ -278,7 +313,8 @@ static void push(struct conn *conn)
     do {
         enum flush_result result = flush(conn);
         bool is_waited_for = result == FLUSH_FULL && conn->stream->is_watched;
-        if (result != FLUSH_DONE && !is_waited_for) {
+        bool is_at_rest = result == FLUSH_DONE && !atomic_load(&conn->stream->is_woken);
+        if (!is_at_rest && !is_waited_for) {
             front_make_ready(conn, turn_ready, conn);
             return;
         }
@@ -318,6 +354,23 @@ bool request_stream_write(struct request_stream *stream, const void *bytes, size
     return is_put;
 }
 
+static bool claim_to_fill(struct request_stream *stream)
+{
+    struct conn *conn = stream->conn;
+
+    LOCK(&conn->lock);
+    if (conn->stream != stream)
+        return false;
+    atomic_store(&stream->is_woken, true);
+    return claim_locked(conn);
+}
+
+void request_stream_wake(struct request_stream *stream)
+{
+    if (!atomic_load(&stream->is_over) && claim_to_fill(stream))
+        front_make_ready(stream->conn, turn_ready, stream->conn);
+}
+
 static bool put_end(struct request_stream *stream)
 {
     struct conn *conn = stream->conn;
@@ -346,7 +399,7 @@ static void cut_off_locked(struct request_stream *stream)
 static bool claim_to_cut_off(struct conn *conn)
 {
     LOCK(&conn->lock);
-    if (!conn->stream)
+    if (!conn->stream || pulls(conn->stream))
         return false;
     cut_off_locked(conn->stream);
     return claim_locked(conn);
@@ -356,6 +409,28 @@ void stream_cut_off(struct conn *conn)
 {
     if (claim_to_cut_off(conn))
         stream_turn(conn);
+}
+
+/* The first time it is asked to stop, which it does with what else it has to say. */
+static bool claim_to_stop(struct conn *conn, bool *ret_is_found)
+{
+    LOCK(&conn->lock);
+    *ret_is_found = conn->stream && pulls(conn->stream);
+    if (!*ret_is_found)
+        return false;
+    if (conn->stream->must_stop)
+        cut_off_locked(conn->stream);
+    conn->stream->must_stop = true;
+    return claim_locked(conn);
+}
+
+bool stream_stop(struct conn *conn)
+{
+    bool is_found;
+
+    if (claim_to_stop(conn, &is_found))
+        front_make_ready(conn, turn_ready, conn);
+    return is_found;
 }
 
 /* ---- beginning ---- */
@@ -389,14 +464,15 @@ static struct request_stream *create(struct conn *conn, const char *content_type
     return NULL;
 }
 
-/* From here on nobody but the owner of the connection ends it. */
+/* From here on nobody but the owner of the connection ends it.  front_drain may have passed by already. */
 static void attach(struct conn *conn, struct request_stream *stream)
 {
     request_stream_ref(stream);
     LOCK(&conn->lock);
     conn->stream = stream;
-    if (front_is_draining(conn->front)) /* front_drain may have passed by already */
+    if (!pulls(stream) && front_is_draining(conn->front))
         cut_off_locked(stream);
+    stream->must_stop = atomic_load(&conn->front->refusing);
 }
 
 static void reply_head(struct request *req, const char *content_type)
@@ -405,11 +481,17 @@ static void reply_head(struct request *req, const char *content_type)
     request_reply(req, 200, content_type, "", REQUEST_SIZE_UNKNOWN);
 }
 
-struct request_stream *request_stream_begin(struct request *req, const char *content_type,
-                                            void (*closed)(void *arg), void *arg)
+/* One that pulls has its place already: that of a request in flight. */
+static bool take_place(struct front *front, bool is_pulled)
+{
+    return is_pulled || front_stream_begins(front);
+}
+
+static struct request_stream *begin(struct request *req, const char *content_type,
+                                    const struct request_stream_source *source)
 {
     struct conn *conn = container_of(req, struct conn, req);
-    struct request_stream *stream;
+    bool is_pulled = source->fill != NULL;
 
     if (!request_can_answer(req))
         return NULL;
@@ -417,21 +499,34 @@ struct request_stream *request_stream_begin(struct request *req, const char *con
         reply_head(req, content_type);
         return NULL;
     }
-    if (!front_stream_begins(conn->front)) {
+    if (!take_place(conn->front, is_pulled)) {
         front_count_rejected();
         request_problem(req, 503, "too many streams are open");
         return NULL;
     }
-    stream = create(conn, content_type);
+    struct request_stream *stream = create(conn, content_type);
     if (!stream) {
-        front_stream_ended(conn->front);
+        if (!is_pulled)
+            front_stream_ended(conn->front);
         request_problem(req, 503, "out of memory");
         return NULL;
     }
-    stream->closed = closed;
-    stream->arg = arg;
+    stream->source = *source;
     attach(conn, stream);
-    request_become_stream(req);
+    request_become_stream(req, !is_pulled);
     push(conn);
     return stream;
+}
+
+struct request_stream *request_stream_begin(struct request *req, const char *content_type,
+                                            void (*closed)(void *arg), void *arg)
+{
+    return begin(req, content_type, &(struct request_stream_source){.closed = closed, .arg = arg});
+}
+
+struct request_stream *request_stream_pull(struct request *req, const char *content_type,
+                                           const struct request_stream_source *source)
+{
+    assert(source->fill && source->stop && source->closed);
+    return begin(req, content_type, source);
 }

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "tasks/hosts.h"
 #include "tasks/payload.h"
-#include "tasks/trace.h"
+#include "base/trace.h"
 
 #define RETRY_AFTER_MAX_S 86400
 

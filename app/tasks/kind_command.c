@@ -17,7 +17,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "tasks/payload.h"
-#include "tasks/trace.h"
+#include "base/trace.h"
 
 /* From SIGTERM to SIGKILL: who cancels a task waits for 2 s at the most. */
 #define KILL_AFTER_MS 1500

@@ -1,8 +1,8 @@
 /* upstream.h - calls to services that may be slow, broken, overloaded or hostile.
  *
- * A call is what a caller wants to know; an attempt is one fetch that is made for it.  Between the two stand the
- * policies of the upstream (policy.h): a bulkhead, a circuit breaker, retries, hedging, coalescing, the choice
- * of an address.
+ * A call is what a caller wants to know; an attempt is one fetch that is made for it.  Between the two stand
+ * the policies of the upstream (policy.h): a bulkhead, a circuit breaker, retries, hedging, coalescing, the
+ * choice of an address.
  *
  *     upstream_submit -> coalesce -> breaker -> bulkhead (or its queue) -> attempt -> fetch pool
  *                                                                   ^         |
@@ -11,11 +11,11 @@
  * How to use it: upstreams_create for the configuration; fill in a `struct upstream_call` and upstream_submit
  * it; `done` is called when it has ended, whichever way; then look at call->reply and upstream_call_done.
  * Threads: upstream_submit and upstream_cancel from any thread.  `done` is called on a fetch worker, on the
- * timers' thread, or inside upstream_submit (of a call that is refused at once); it must not block, and no lock
- * is held.
- * Ownership: a call is the upstream's from upstream_submit until `done`; what its pointers point to is lent until
- * then.  Attempts can live a little longer than their call (the loser of a hedge, a fetch that others share):
- * they hold copies or references of what they need.
+ * timers' thread, or inside upstream_submit (of a call that is refused at once); it must not block, and no
+ * lock is held.
+ * Ownership: a call is the upstream's from upstream_submit until `done`; what its pointers point to is lent
+ * until then.  A call ends when none of its attempts is in flight any more, so nobody holds what it has lent;
+ * when it is coalesced with others copies are made.
  * Invariants: `done` is called exactly once for each call that was submitted.  call->reply is then set, also
  * when memory was short (there is a static one for that). */
 #pragma once
@@ -38,14 +38,13 @@ struct upstream_call;
 struct upstream_reply {
     atomic_uint refs;
     enum fetch_reason reason;
-    int status; /* of the last answer; 0 when there was none */
+    int status;         /* of the last answer; 0 when there was none */
     char *content_type; /* NULL when there was none */
     char charset[FETCH_CHARSET_SIZE];
     struct buf body; /* as fetch.h has it: also of an answer that is an error, for a call with `request` */
     bool body_is_whole;
     uint64_t retry_after_s; /* also when we refuse by ourselves: when to come again, at least 1 */
     char error[FETCH_ERROR_SIZE];
-    struct budget *budget; /* what the body was taken from, given back with the last reference */
 };
 
 typedef void (*upstream_done_fn)(struct upstream_call *call);
@@ -59,11 +58,14 @@ struct upstream_call {
     uint64_t timeout_ms;   /* of an attempt; 0: the upstream's */
     size_t max_bytes;      /* 0: the upstream's */
     size_t keep_max_bytes; /* as fetch.h has it */
-    struct budget *budget; /* may be NULL; must outlive the reply */
-    const char *traceparent; /* of the client, "" for a new trace; each attempt sends its own span.  NULL: none is
+    struct budget
+        *budget; /* may be NULL; must outlive the reply.  What is coalesced is taken from the outermost
+                            * one instead, for it may be held by others */
+    const char
+        *traceparent;    /* of the client, "" for a new trace; each attempt sends its own span.  NULL: none is
                               * sent.  Only with `request` */
-    bool tells_deadline;     /* sends X-Request-Timeout, the seconds that are left.  Only with `request` */
-    fetch_may_visit_fn may_visit;     /* their fetch's `arg` is this call's `fetch_arg`.  A call with one of */
+    bool tells_deadline; /* sends X-Request-Timeout, the seconds that are left.  Only with `request` */
+    fetch_may_visit_fn may_visit; /* their fetch's `arg` is this call's `fetch_arg`.  A call with one of */
     fetch_may_connect_fn may_connect; /* these two is never coalesced */
     void *fetch_arg;
     upstream_done_fn done;
@@ -77,14 +79,19 @@ struct upstream_call {
     uint64_t queued_ns;           /* in the bulkhead's queue */
     uint64_t elapsed_ns;          /* from upstream_submit to `done` */
 
-    /* the upstream's: */
-    struct upstream_flight *flight; /* the attempts that work for it */
+    /* the upstream's; zero before: */
     uint64_t start_ns;
-    TAILQ_ENTRY(upstream_call) link; /* among the calls of the flight */
+    /* guarded by its lock: */
+    struct flight *flight; /* the attempts that work for it; NULL: none (any more) */
+    bool is_cancelled;
+    TAILQ_ENTRY(upstream_call) link;
 };
 
-/* `config` and `pool` are lent; the timers' thread is started by upstreams_start.  Stop the fetch pool before
- * upstreams_stop: by then no call may be left, and none may be submitted. */
+/* `config` and `pool` are lent; the timers' thread is started by upstreams_start.
+ *
+ * upstreams_stop comes before fetch_pool_stop: calls that wait or rest between two attempts end as cancelled,
+ * and those that are submitted from then on at once; what is in flight ends with the pool.  upstreams_free
+ * comes behind it. */
 must_check int upstreams_create(const struct config *config, struct fetch_pool *pool,
                                 struct upstreams **ret_upstreams, struct err *err);
 must_check int upstreams_start(struct upstreams *upstreams, struct err *err);
@@ -95,9 +102,9 @@ void upstreams_free(struct upstreams *upstreams);
 struct upstream *upstreams_find(const struct upstreams *upstreams, const char *name);
 
 /* Where a target belongs: the configured upstream with the same origin (the first, in the order of the file);
- * else the one made at the start for its origin, which each of concurrent_requests.urls has, with the policies
- * that are on by default and no limit of attempts in flight; else `others`, which has no breaker, no retries and
- * no limit, since its origins have nothing to do with one another. */
+ * else the one made at the start for its origin, which each of concurrent_requests.urls has, with the
+ * policies that are on by default and no limit of attempts in flight; else `others`, which has no breaker, no
+ * retries and no limit, since its origins have nothing to do with one another. */
 struct upstream *upstreams_of_target(const struct upstreams *upstreams, const struct fetch_target *target);
 
 const char *upstream_name(const struct upstream *upstream);
@@ -107,9 +114,10 @@ const struct config_upstream *upstream_config(const struct upstream *upstream);
  * fetch worker. */
 void upstream_submit(struct upstreams *upstreams, struct upstream_call **calls, size_t count);
 
-/* Asks for the end of a submitted call: `done` comes soon, with FETCH_CANCELLED unless it has ended otherwise by
- * then.  The memory of the call must still be there, also when `done` has been called already.  Others that
- * share its attempt go on. */
+/* Asks for the end of a call: `done` comes soon, not from within, with FETCH_CANCELLED unless it has ended
+ * otherwise by then.  The memory of the call must still be there, also when `done` has been called already.
+ * A call that has not been submitted yet, or is just being submitted by another thread, ends as it is.
+ * Others that share its attempt go on. */
 void upstream_cancel(struct upstream_call *call);
 
 /* Gives the reply back. */
@@ -118,10 +126,10 @@ void upstream_call_done(struct upstream_call *call);
 struct upstream_reply *upstream_reply_ref(struct upstream_reply *reply);
 void upstream_reply_unref(struct upstream_reply *reply);
 
-/* Appends what GET /upstreams shows: {"upstreams": [{"name", "base_url", "in_flight", "queued", "requests_total",
- * ..., one object for each policy under its name, "addresses": [...]}]}. */
+/* Appends what GET /upstreams shows: {"upstreams": [{"name", "base_url", "in_flight", "queued",
+ * "requests_total", ..., one object for each policy under its name, "addresses": [...]}]}. */
 void upstreams_append_json(const struct upstreams *upstreams, struct buf *out);
 
-/* Rows with a label `upstream`; its values are those of the configuration, so it comes first.  NULL gives rows
- * for METRICS.md. */
+/* Rows with a label `upstream`; its values are those of the configuration, so it comes first.  NULL gives
+ * rows for METRICS.md. */
 void upstreams_register_metrics(const struct config *config);

@@ -332,8 +332,8 @@ struct mock {
     unsigned port;
 };
 
-/* False when there is no mock upstream to start. */
-static inline bool mock_start(struct mock *mock)
+/* At a port of the loopback address, "0" for any; false when there is no mock upstream to start. */
+static inline bool mock_start_at(struct mock *mock, const char *address, const char *port)
 {
     const char *program = getenv("MOCK_UPSTREAM") ? getenv("MOCK_UPSTREAM") : "build/mock-upstream";
     char line[128] = "";
@@ -351,15 +351,20 @@ static inline bool mock_start(struct mock *mock)
         dup2(fds[1], STDOUT_FILENO);
         close(fds[0]);
         close(fds[1]);
-        execl(program, program, "--port", "0", (char *)NULL);
+        execl(program, program, "--address", address, "--port", port, (char *)NULL);
         _exit(127);
     }
     close(fds[1]);
     for (size_t at = 0; at + 1 < sizeof(line) && read(fds[0], line + at, 1) == 1 && line[at] != '\n'; at++)
         continue;
     close(fds[0]);
-    assert_int_equal(sscanf(line, "listening 127.0.0.1:%u", &mock->port), 1);
+    assert_int_equal(sscanf(line, "listening %*[0-9.]:%u", &mock->port), 1);
     return true;
+}
+
+static inline bool mock_start(struct mock *mock)
+{
+    return mock_start_at(mock, "127.0.0.1", "0");
 }
 
 static inline void mock_stop(struct mock *mock)

@@ -91,8 +91,7 @@ static int set_up(void **state)
     if (fcgi_setup(NULL) < 0)
         return -1;
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    front_register_metrics(api_routes, api_route_count);
-    return 0;
+    return front_register_metrics(api_routes, api_route_count, NULL);
 }
 
 int main(void)

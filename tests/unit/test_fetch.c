@@ -1,23 +1,10 @@
 /* The fetch pool against the mock upstream: how each fetch ends, cancels, stop, shards, names. */
-#include "fake_names.h"
+#include "fetch_probe.h"
 
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-
-#include "base/log.h"
-#include "fetch/fetch_int.h"
-
-static struct mock mock;
-static bool has_mock;
-
-#define NEED_MOCK()                                                                                          \
-    do {                                                                                                     \
-        (void)state;                                                                                         \
-        if (!has_mock)                                                                                       \
-            skip();                                                                                          \
-    } while (0)
 
 /* ---- an epoll_ctl that adds nothing when a test says so ---- */
 
@@ -38,143 +25,7 @@ int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
     return real.fn(epoll_fd, operation, fd, event);
 }
 
-/* ---- a pool, and fetches that count their ends ---- */
-
-struct probe {
-    struct fetch fetch;
-    struct fetch_target *target;
-    atomic_uint done;
-    void (*then)(struct probe *probe); /* on the worker, when it has ended; may be NULL */
-    unsigned shard_count;              /* of its worker, then */
-    unsigned idle_count;
-    unsigned origin_count;
-};
-
-static atomic_uint done_count;
-
-struct pool {
-    struct config *config;
-    struct fetch_pool *pool;
-    unsigned descriptors;
-};
-
-static struct pool pool_start(const char *yaml)
-{
-    struct pool pool = {.config = config_of(yaml), .descriptors = count_descriptors()};
-    struct err err = {0};
-
-    atomic_store(&done_count, 0);
-    atomic_store(&names_asked, 0);
-    atomic_store(&names_held, 0);
-    names_open(false);
-    if (fetch_pool_create(pool.config, &pool.pool, &err) < 0 || fetch_pool_start(pool.pool, &err) < 0)
-        fail_msg("%s", err.text);
-    return pool;
-}
-
-static void pool_end(struct pool *pool)
-{
-    fetch_pool_stop(pool->pool);
-    fetch_pool_free(pool->pool);
-    config_free(pool->config);
-    assert_int_equal(count_descriptors(), pool->descriptors);
-}
-
-static void on_done(struct fetch *fetch)
-{
-    struct probe *probe = container_of(fetch, struct probe, fetch);
-
-    if (probe->then)
-        probe->then(probe);
-    atomic_fetch_add(&probe->done, 1);
-    atomic_fetch_add(&done_count, 1);
-}
-
-static void probe_init(struct probe *probe, const char *url)
-{
-    struct err err = {0};
-
-    *probe = (struct probe){0};
-    if (fetch_target_create(url, &probe->target, &err) < 0)
-        fail_msg("%s: %s", url, err.text);
-    probe->fetch.target = probe->target;
-    probe->fetch.keep_max_bytes = 100;
-    probe->fetch.done = on_done;
-}
-
-static void probe_init_at(struct probe *probe, const char *host, const char *path)
-{
-    char url[512];
-
-    snprintf(url, sizeof(url), "http://%s:%u%s", host, mock.port, path);
-    probe_init(probe, url);
-}
-
-static void probe_done(struct probe *probe)
-{
-    assert_int_equal(atomic_load(&probe->done), 1);
-    fetch_done(&probe->fetch);
-    fetch_target_free(probe->target);
-}
-
-static void submit(struct pool *pool, struct probe *probe)
-{
-    struct fetch *fetch = &probe->fetch;
-
-    fetch_submit(pool->pool, &fetch, 1);
-}
-
-static void run(struct pool *pool, struct probe *probe)
-{
-    submit(pool, probe);
-    wait_for_count(&probe->done, 1);
-}
-
-static struct probe *probes_at(size_t count, const char *host, const char *path)
-{
-    struct probe *probes = calloc(count, sizeof(*probes));
-
-    assert_non_null(probes);
-    for (size_t i = 0; i < count; i++)
-        probe_init_at(&probes[i], host, path);
-    return probes;
-}
-
-static void submit_all(struct pool *pool, struct probe *probes, size_t count)
-{
-    struct fetch **fetches = calloc(count, sizeof(*fetches));
-
-    assert_non_null(fetches);
-    for (size_t i = 0; i < count; i++)
-        fetches[i] = &probes[i].fetch;
-    fetch_submit(pool->pool, fetches, count);
-    free(fetches);
-}
-
-static void free_probes(struct probe *probes, size_t count, enum fetch_reason reason)
-{
-    for (size_t i = 0; i < count; i++) {
-        assert_int_equal(probes[i].fetch.reason, reason);
-        probe_done(&probes[i]);
-    }
-    free(probes);
-}
-
 /* ---- outcomes ---- */
-
-#define ANY_STATUS (-1)
-
-static void assert_outcome(struct pool *pool, struct probe *probe, enum fetch_reason reason, int status)
-{
-    run(pool, probe);
-    if (probe->fetch.reason != reason || (status != ANY_STATUS && probe->fetch.status != status))
-        fail_msg("%s: %s, status %d: %s", fetch_target_url(probe->target),
-                 fetch_reason_names[probe->fetch.reason], probe->fetch.status, probe->fetch.error);
-    assert_true((probe->fetch.error[0] == '\0') == (reason == FETCH_OK));
-    assert_true(reason == FETCH_OK || probe->fetch.body.size == 0);
-    assert_true(probe->fetch.elapsed_ns > 0);
-    probe_done(probe);
-}
 
 static void each_way_to_end_has_its_reason(void **state)
 {
@@ -637,14 +488,15 @@ static void what_an_error_says_is_kept_for_a_call(void **state)
     pool_end(&pool);
 }
 
-static uint64_t retry_after_of(struct pool *pool, const char *value)
+static uint64_t retry_after_of(struct pool *pool, const struct fetch_call *call, int status,
+                               const char *value)
 {
-    const struct fetch_call call = {.method = "GET"};
     struct probe probe;
     char path[256];
 
-    snprintf(path, sizeof(path), "/?status=503&retry_after=%s", value);
-    probe_init_call(&probe, path, &call);
+    snprintf(path, sizeof(path), "/?status=%d&retry_after=%s", status, value);
+    probe_init_at(&probe, "127.0.0.1", path);
+    probe.fetch.call = call;
     run(pool, &probe);
     uint64_t retry_after_s = probe.fetch.retry_after_s;
     probe_done(&probe);
@@ -656,18 +508,33 @@ static void retry_after_is_read(void **state)
     time_t later = time(NULL) + 3600;
     struct tm parts;
     char date[64];
+    const struct fetch_call call = {.method = "GET"};
     NEED_MOCK();
     struct pool pool = pool_start("fetch: {workers: 1}");
 
     gmtime_r(&later, &parts);
     strftime(date, sizeof(date), "%a,%%20%d%%20%b%%20%Y%%20%H:%M:%S%%20GMT", &parts);
-    assert_int_equal(retry_after_of(&pool, "0"), 0);
-    assert_int_equal(retry_after_of(&pool, "120"), 120);
-    assert_int_equal(retry_after_of(&pool, "86400"), 86400);
-    assert_in_range(retry_after_of(&pool, date), 3500, 3600);
-    assert_int_equal(retry_after_of(&pool, "Wed,%2021%20Oct%202015%2007:28:00%20GMT"), 0);
-    assert_int_equal(retry_after_of(&pool, "soon"), 0);
-    assert_int_equal(retry_after_of(&pool, "-5"), 0);
+    assert_int_equal(retry_after_of(&pool, &call, 503, "0"), 0);
+    assert_int_equal(retry_after_of(&pool, &call, 503, "120"), 120);
+    assert_int_equal(retry_after_of(&pool, &call, 503, "86400"), 86400);
+    assert_in_range(retry_after_of(&pool, &call, 503, date), 3500, 3600);
+    assert_int_equal(retry_after_of(&pool, &call, 503, "Wed,%2021%20Oct%202015%2007:28:00%20GMT"), 0);
+    assert_int_equal(retry_after_of(&pool, &call, 503, "soon"), 0);
+    assert_int_equal(retry_after_of(&pool, &call, 503, "-5"), 0);
+    pool_end(&pool);
+}
+
+static void retry_after_of_a_plain_fetch_is_read_where_it_says_so(void **state)
+{
+    static const struct {
+        int status;
+        uint64_t retry_after_s;
+    } rows[] = {{429, 120}, {503, 120}, {200, 0}, {500, 0}};
+    NEED_MOCK();
+    struct pool pool = pool_start("fetch: {workers: 1}");
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_int_equal(retry_after_of(&pool, NULL, rows[i].status, "120"), rows[i].retry_after_s);
     pool_end(&pool);
 }
 
@@ -856,7 +723,8 @@ static void the_next_to_time_out_is_found_whoever_left(void **state)
     srand(1);
     for (size_t i = 0; i < 20000; i++) {
         size_t at = (size_t)rand() % ARRAY_LEN(fetches);
-        struct fetch *fetch = rand() % 4 == 0 && worker.live_own ? deadline_first(&worker) : &fetches[at];
+        bool is_first = rand() % 4 == 0 && worker.live_own.first;
+        struct fetch *fetch = is_first ? deadline_first(&worker) : &fetches[at];
         at = (size_t)(fetch - fetches);
         is_in[at] = !is_in[at];
         if (is_in[at]) {
@@ -1227,8 +1095,8 @@ static void trim_twice(struct probe *probe)
 
     transfer_trim_idle(worker);
     transfer_trim_idle(worker);
-    route_trim_origins(worker);
-    route_trim_origins(worker);
+    origin_trim(worker);
+    origin_trim(worker);
     look(probe);
 }
 
@@ -1562,24 +1430,6 @@ static void a_fetch_that_ends_before_its_cancel_is_seen_ends_once(void **state)
     pool_end(&pool);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    metrics_register(fetch_metrics, fetch_metrics_count);
-    has_mock = mock_start(&mock);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mock_stop(&mock);
-    curl_global_cleanup();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1603,6 +1453,7 @@ int main(void)
         cmocka_unit_test(a_head_has_no_body_however_long_that_would_be),
         cmocka_unit_test(what_an_error_says_is_kept_for_a_call),
         cmocka_unit_test(retry_after_is_read),
+        cmocka_unit_test(retry_after_of_a_plain_fetch_is_read_where_it_says_so),
         cmocka_unit_test(only_calls_that_read_follow_redirects),
         cmocka_unit_test(headers_stay_with_their_origin),
         cmocka_unit_test(a_redirect_goes_only_where_it_may),
@@ -1642,5 +1493,5 @@ int main(void)
         cmocka_unit_test(a_cancelled_fetch_does_not_take_the_address_with_it),
     };
 
-    return cmocka_run_group_tests_name("fetch", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("fetch", tests, fetch_set_up, fetch_tear_down);
 }

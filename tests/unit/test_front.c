@@ -1953,8 +1953,7 @@ static int set_up(void **state)
     cond_init(&works.has_work);
     STAILQ_INIT(&works.held);
     STAILQ_INIT(&works.queued);
-    front_register_metrics(routes, ARRAY_LEN(routes));
-    return 0;
+    return front_register_metrics(routes, ARRAY_LEN(routes), NULL);
 }
 
 int main(void)

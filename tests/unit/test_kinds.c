@@ -12,53 +12,9 @@
 #include "tasks/payload.h"
 #include "tasks/pool.h"
 #include "tasks/task.h"
-#include "tasks/trace.h"
 
 static struct mock mock;
 static bool has_mock;
-
-/* ---- trace context ---- */
-
-#define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
-
-static void a_trace_goes_on_with_another_span(void **state)
-{
-    char first[TRACE_PARENT_SIZE];
-    char second[TRACE_PARENT_SIZE];
-    (void)state;
-
-    assert_int_equal(trace_continue(PARENT, first), 0);
-    assert_int_equal(trace_continue(PARENT, second), 0);
-    assert_int_equal(strlen(first), TRACE_PARENT_SIZE - 1);
-    assert_memory_equal(first, PARENT, 36);
-    assert_string_equal(first + 52, "-00");
-    assert_memory_not_equal(first + 36, &PARENT[36], 16);
-    assert_memory_not_equal(first + 36, second + 36, 16);
-}
-
-static void what_is_no_trace_begins_a_new_one(void **state)
-{
-    static const char *const parents[] = {
-        "",
-        "x",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-000",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-00",
-        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
-        "00-00000000000000000000000000000000-b7ad6b7169203331-00",
-        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-00",
-        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-00",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0g",
-    };
-    (void)state;
-
-    for (size_t i = 0; i < ARRAY_LEN(parents); i++) {
-        char text[TRACE_PARENT_SIZE];
-        assert_int_equal(trace_continue(parents[i], text), 0);
-        assert_int_equal(strspn(text, "0123456789abcdef-"), TRACE_PARENT_SIZE - 1);
-        assert_null(strstr(text, "0af7651916cd43dd"));
-        assert_string_equal(text + 52, "-01");
-    }
-}
 
 /* ---- results ---- */
 
@@ -469,8 +425,6 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_trace_goes_on_with_another_span),
-        cmocka_unit_test(what_is_no_trace_begins_a_new_one),
         cmocka_unit_test(a_text_never_takes_more_than_it_may),
         cmocka_unit_test(a_text_that_is_not_whole_is_said_to_be_cut),
         cmocka_unit_test(only_json_that_may_be_kept_is_taken_for_json),
