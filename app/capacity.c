@@ -49,16 +49,111 @@ static uint64_t busiest_origin(const struct config_list *urls)
     return most;
 }
 
+/* How many connections a kind of request may need at the same time: of all upstreams whose attempts have no
+ * limit, and the most of these to a single one. */
+struct need {
+    uint64_t free;
+    uint64_t busiest;
+};
+
+static struct need need_of_urls(uint64_t count, uint64_t busiest, uint64_t max_concurrency)
+{
+    uint64_t at_once = max_concurrency ? MIN(count, max_concurrency) : count;
+
+    return (struct need){at_once, MIN(at_once, busiest)};
+}
+
+/* Of the parts of an endpoint that go to one upstream, all at once; a hedged one is asked twice. */
+static uint64_t attempts_at_once(const struct config_endpoint *endpoint, const struct config_upstream *upstream)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < endpoint->part_count; i++)
+        count += strcmp(endpoint->parts[i].upstream, upstream->name) == 0;
+    return upstream->hedge.is_enabled ? 2 * count : count;
+}
+
+static struct need need_of_endpoint(const struct config *config, const struct config_endpoint *endpoint)
+{
+    struct need need = {0};
+
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        uint64_t attempts = attempts_at_once(endpoint, &config->upstreams[i]);
+        if (config->upstreams[i].max_in_flight > 0)
+            continue;
+        need.free += attempts;
+        need.busiest = MAX(need.busiest, attempts);
+    }
+    return need;
+}
+
+static void raise(struct need *need, struct need other)
+{
+    need->free = MAX(need->free, other.free);
+    need->busiest = MAX(need->busiest, other.busiest);
+}
+
+/* The most that any kind of request needs. */
+static struct need need_of_any(const struct config *config)
+{
+    uint64_t client_urls = config->concurrent_requests.max_client_urls;
+    unsigned max_concurrency = config->concurrent_requests.max_concurrency;
+    const struct config_list *urls = &config->concurrent_requests.urls;
+    struct need need = need_of_urls(urls->count, busiest_origin(urls), max_concurrency);
+
+    raise(&need, need_of_urls(client_urls, client_urls, max_concurrency));
+    for (size_t i = 0; i < config->endpoint_count; i++)
+        raise(&need, need_of_endpoint(config, &config->endpoints[i]));
+    return need;
+}
+
 /* In quarters of a descriptor: its own connection, and one for each of its fetches or, when these are over,
  * the file of a large answer.  Eight fetches to an origin share a multi handle of libcurl, which has two. */
-static uint64_t quarters_per_request(const struct config *config)
+static uint64_t quarters_per_request(const struct need *need)
 {
-    uint64_t parts = config->concurrent_requests.urls.count;
-    uint64_t concurrency = config->concurrent_requests.max_concurrency;
-    uint64_t at_once = concurrency ? MIN(parts, concurrency) : parts;
+    return 4 * (1 + MAX(need->free, UINT64_C(1))) + need->busiest;
+}
 
-    return 4 * (1 + MAX(at_once, UINT64_C(1))) +
-           MIN(at_once, busiest_origin(&config->concurrent_requests.urls));
+/* For an upstream with a limit: what so many requests can bring, but not more than the limit. */
+static uint64_t attempts_of_limited(const struct config *config, const struct config_upstream *upstream,
+                                    uint64_t requests)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < config->endpoint_count && upstream->max_in_flight > 0; i++)
+        most = MAX(most, attempts_at_once(&config->endpoints[i], upstream));
+    return MIN(most * requests, upstream->max_in_flight);
+}
+
+/* Whatever mix of requests these are: each has what any may need of upstreams without a limit, and those with
+ * one have at the most their limit. */
+static uint64_t quarters_of(const struct config *config, const struct need *need, uint64_t requests)
+{
+    uint64_t attempts = 0;
+    uint64_t busiest = 0;
+
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        uint64_t limited = attempts_of_limited(config, &config->upstreams[i], requests);
+        attempts += limited;
+        busiest = MAX(busiest, limited);
+    }
+    return requests * quarters_per_request(need) + 4 * attempts + busiest;
+}
+
+/* The most requests that fit; what they need grows with their number. */
+static uint64_t requests_within(const struct config *config, const struct need *need, uint64_t quarters)
+{
+    uint64_t fits = 0;
+    uint64_t above = quarters / quarters_per_request(need) + 1;
+
+    while (above - fits > 1) {
+        uint64_t middle = fits + (above - fits) / 2;
+        if (quarters_of(config, need, middle) <= quarters)
+            fits = middle;
+        else
+            above = middle;
+    }
+    return fits;
 }
 
 /* Who is to be told 503 needs a connection as well, and so do idle ones: never all of them are for requests
@@ -81,10 +176,10 @@ static uint64_t reserved_descriptors(const struct config *config)
 int capacity_apply(const struct config *config, unsigned *ret_max_in_flight, struct err *err)
 {
     uint64_t limit = raise_descriptor_limit();
-    uint64_t quarters = quarters_per_request(config);
-    uint64_t per_request = (quarters + 3) / 4;
+    struct need need = need_of_any(config);
+    uint64_t per_request = (quarters_of(config, &need, 1) + 3) / 4;
     uint64_t reserved = reserved_descriptors(config);
-    uint64_t possible = limit > reserved ? 4 * (limit - reserved) / quarters : 0;
+    uint64_t possible = limit > reserved ? requests_within(config, &need, 4 * (limit - reserved)) : 0;
 
     if (possible == 0)
         return err_set(

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "base/buf.h"
 #include "cli/cli.h"
 #include "config/config.h"
@@ -29,9 +30,10 @@ static struct config *load(const char *path)
     cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
     struct config *config = NULL;
 
-    if (config_load(path, &config, &errors) == 0)
+    if (config_load(path, &config, &errors) == 0 && api_check(config, path, &errors.text) == 0)
         return config;
     fwrite(errors.text.data, 1, errors.text.size, stderr);
+    config_free(config);
     return NULL;
 }
 
@@ -60,7 +62,8 @@ static int run_check(const char *path)
 
 static void write_metrics_docs(struct buf *out)
 {
-    serve_register_metrics();
+    if (serve_register_metrics(NULL, api_routes, api_route_count, NULL) < 0)
+        out->failed = true;
     metrics_write_markdown(out);
 }
 

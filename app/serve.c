@@ -21,14 +21,18 @@
 
 #define LISTEN_TEXT_SIZE 160
 
-void serve_register_metrics(void)
+int serve_register_metrics(const struct config *config, const struct route *routes, size_t route_count,
+                           struct err *err)
 {
     metrics_register(metrics_process, metrics_process_count);
-    if (front_register_metrics(api_routes, api_route_count, NULL) < 0)
-        return;
+    int rc = front_register_metrics(routes, route_count, err);
+    if (rc < 0)
+        return rc;
     metrics_register(fetch_metrics, fetch_metrics_count);
+    upstreams_register_metrics(config);
     metrics_register(mail_metrics, mail_metrics_count);
     metrics_register(tasks_metrics, tasks_metrics_count);
+    return 0;
 }
 
 /* ---- making the parts ---- */
@@ -79,8 +83,8 @@ static int create_front(struct app *app, unsigned max_in_flight, struct err *err
     struct listener listener;
     struct front_options options = {
         .config = app->config,
-        .routes = api_routes,
-        .route_count = api_route_count,
+        .routes = app->table->routes,
+        .route_count = app->table->count,
         .max_in_flight = max_in_flight,
         .app = app,
         .max_large_body_bytes = app->config->tasks.max_batch_bytes,
@@ -108,6 +112,10 @@ static int create_parts(struct app *app, struct err *err)
     if (rc == 0)
         rc = fetch_pool_create(app->config, &app->fetch, err);
     if (rc == 0)
+        rc = upstreams_create(app->config, app->fetch, &app->upstreams, err);
+    if (rc == 0)
+        rc = api_table_plan(app->table, app->upstreams, &app->buffered, err);
+    if (rc == 0)
         rc = mailer_create(app->config, &app->mailer, err);
     if (rc == 0)
         rc = create_tasks(app, err);
@@ -121,6 +129,8 @@ static int start_parts(struct app *app, struct err *err)
 {
     int rc = fetch_pool_start(app->fetch, err);
 
+    if (rc == 0)
+        rc = upstreams_start(app->upstreams, err);
     if (rc == 0)
         rc = mailer_start(app->mailer, err);
     if (rc == 0)
@@ -138,6 +148,8 @@ static void free_parts(struct app *app)
     task_schedules_free(app->schedules);
     task_engine_free(app->tasks);
     mailer_free(app->mailer);
+    api_table_free(app->table);
+    upstreams_free(app->upstreams);
     fetch_pool_free(app->fetch);
     for (size_t i = 0; app->targets && app->targets[i]; i++)
         fetch_target_free(app->targets[i]);
@@ -218,6 +230,8 @@ static void stop_parts(struct app *app)
         task_engine_stop(app->tasks);
     if (app->mailer)
         mailer_stop(app->mailer);
+    if (app->upstreams)
+        upstreams_stop(app->upstreams);
     if (app->fetch)
         fetch_pool_stop(app->fetch);
     log_info("stopped", LOG_UINT("requests_cancelled", cancelled), LOG_UINT("tasks_interrupted", unfinished));
@@ -243,10 +257,14 @@ int serve(const struct config *config)
     log_setup(config->log.level, config->log.format);
     thread_block_signals();
     unignore_stop_signals();
-    serve_register_metrics();
-    int rc = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
-                 ? create_parts(&app, &err)
-                 : err_set(&err, -ENOMEM, "libcurl cannot be initialized");
+    budget_init(&app.buffered, NULL, config->fetch.max_buffered_bytes);
+    int rc = api_table_create(config, &app.table, &err);
+    if (rc == 0)
+        rc = serve_register_metrics(config, app.table->routes, app.table->count, &err);
+    if (rc == 0 && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        rc = err_set(&err, -ENOMEM, "libcurl cannot be initialized");
+    if (rc == 0)
+        rc = create_parts(&app, &err);
     if (rc == 0)
         rc = start_parts(&app, &err);
     if (rc == 0) {

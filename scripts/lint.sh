@@ -37,7 +37,7 @@ headers_alone() {
     done
 }
 
-# base <- config, metrics <- fetch, front <- mail, gather <- tasks <- api, cli <- main.
+# base <- config, metrics <- fetch, front <- mail, upstream <- gather <- tasks <- api, cli <- main.
 # A row: folder, what it may include.
 include_rule() {
     local bad=0 folder allowed file included
@@ -54,11 +54,12 @@ base
 config base
 metrics base
 fetch base config metrics
+upstream base config metrics fetch
 mail base config metrics fetch
 front base config metrics
-gather base config metrics fetch
-tasks base config metrics fetch mail gather
-api base config metrics fetch mail front gather tasks
+gather base config metrics fetch upstream
+tasks base config metrics fetch mail upstream gather
+api base config metrics fetch mail front upstream gather tasks
 cli base config tasks
 RULE
     return "$bad"

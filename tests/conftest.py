@@ -7,6 +7,9 @@
                  via(heddle).ask(method, target, body, headers) asks that heddle
     ask          asks the server, in both ways
     certificate  files for a TLS server on localhost
+    authority    signs certificates
+    names        what names that end in .test mean to a heddle that is started with env=names.env
+    twins        two mock upstreams on one port of 127.0.0.1 and 127.0.0.2
 """
 
 import subprocess
@@ -17,7 +20,9 @@ import pytest
 from harness import programs
 from harness.heddle import Heddle
 from harness.mock import MockUpstream
+from harness.names import Names, build_library
 from harness.nginx import Nginx
+from harness.tls import Authority
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -102,3 +107,28 @@ def certificate(tmp_path_factory):
     except FileNotFoundError:
         pytest.skip("openssl, which makes the certificate, is not installed")
     return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    try:
+        return Authority(tmp_path_factory.mktemp("authority"))
+    except FileNotFoundError:
+        pytest.skip("openssl, which makes certificates, is not installed")
+
+
+@pytest.fixture(scope="session")
+def names_library(tmp_path_factory):
+    return build_library(tmp_path_factory.mktemp("names"))
+
+
+@pytest.fixture
+def names(names_library, tmp_path):
+    return Names(names_library, tmp_path)
+
+
+@pytest.fixture
+def twins(tmp_path):
+    with MockUpstream(tmp_path, name="twin-1") as first, \
+            MockUpstream(tmp_path, address="127.0.0.2", port=first.port, name="twin-2") as second:
+        yield first, second

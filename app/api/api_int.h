@@ -20,6 +20,11 @@ void health_ready(struct request *req);
 void metrics_get(struct request *req);
 /* concurrent.c */
 void concurrent_get(struct request *req);
+void concurrent_post(struct request *req);
+/* endpoint.c */
+void endpoint_handle(struct request *req);
+/* upstreams.c */
+void upstreams_get(struct request *req);
 /* task_submit.c */
 void tasks_start(struct request *req);
 void tasks_submit(struct request *req);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 #include "tasks/engine.h"
 
@@ -14,6 +15,37 @@
 static const char *skip_white_space(const char *p)
 {
     return p + strspn(p, WHITE_SPACE);
+}
+
+/* ---- X-Request-Timeout ---- */
+
+/* Who waits longer than a year does not wait for us. */
+#define TIMEOUT_MAX_S UINT64_C(31622400)
+
+static bool has_unit(const char *value)
+{
+    size_t size = strlen(value);
+
+    return size > 0 && strchr("smh", value[size - 1]);
+}
+
+int request_timeout_parse(const char *value, uint64_t *ret_ns, struct err *err)
+{
+    uint64_t ms = 0;
+    double seconds = 0;
+
+    if (has_unit(value)) {
+        int rc = parse_number(PARSE_DURATION, value, 1, TIMEOUT_MAX_S * 1000, &ms, err);
+        if (rc == 0)
+            *ret_ns = ms * NS_PER_MS;
+        return rc;
+    }
+    int rc = parse_decimal(value, 0, TIMEOUT_MAX_S, &seconds, err);
+    if (rc == 0 && seconds <= 0)
+        return err_set(err, -ERANGE, "there is no time left");
+    if (rc == 0)
+        *ret_ns = (uint64_t)(seconds * (double)NS_PER_SEC);
+    return rc;
 }
 
 /* ---- Prefer ---- */

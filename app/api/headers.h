@@ -1,10 +1,12 @@
-/* headers.h - what clients say in the headers that requests about tasks understand.
+/* headers.h - what clients say in the headers that requests understand; accept.h has one more.
  *
  * Threads: any.  Nothing here allocates.  Values are as the client sent them, NULL for an absent header; all
- * but an Idempotency-Key are read leniently: what is malformed is passed over, as their RFCs want it. */
+ * but Idempotency-Key and X-Request-Timeout are read leniently: what is malformed is passed over, as their RFCs
+ * want it. */
 #pragma once
 
 #include "base/common.h"
+#include "base/err.h"
 #include "tasks/task.h"
 
 #define PREFER_WAIT_MAX_S 60
@@ -14,6 +16,10 @@ struct prefer {
     unsigned wait_s; /* 0: not asked for; at most PREFER_WAIT_MAX_S */
     bool respond_async;
 };
+
+/* X-Request-Timeout: how long the client waits, as seconds ("1.5") or as the configuration has durations
+ * ("800ms"); more than nothing.  -EINVAL or -ERANGE with a text for the client when it is not that. */
+must_check int request_timeout_parse(const char *value, uint64_t *ret_ns, struct err *err);
 
 /* Reads a Prefer header such as `respond-async, wait=10`. */
 void prefer_parse(const char *value, struct prefer *ret);

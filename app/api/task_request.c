@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/parse.h"
-#include "tasks/hosts.h"
+#include "fetch/hosts.h"
 
 #define DAY_MS             (UINT64_C(24) * 3600 * 1000)
 #define DELAY_MAX_MS       (3650 * DAY_MS)
@@ -371,7 +371,7 @@ static int read_callback_url(struct reader *reader, const char *field, json_t *v
     int rc = read_text(reader, field, value, URL_MAX_BYTES, &url);
     if (rc < 0)
         return rc;
-    if (task_host_is_allowed(&reader->config->tasks.allowed_hosts, url, &err))
+    if (hosts_allow_url(&reader->config->tasks.allowed_hosts, "tasks", url, &err))
         return 0;
     return err.code == -ENOMEM ? refuse_memory(reader)
                                : refuse(reader, 422, field, "%s: %s", field, err.text);

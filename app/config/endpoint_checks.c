@@ -84,10 +84,10 @@ static int check_limits(const struct config_scope *scope, struct config_conflict
 
 static bool is_integer(const char *text)
 {
+    const char *digits = text + (*text == '-');
     char *end;
 
-    text += *text == '-';
-    if (*text < '0' || *text > '9' || (*text == '0' && text[1]))
+    if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
         return false;
     errno = 0;
     strtoll(text, &end, 10);
@@ -186,18 +186,15 @@ static int check_place(const struct template_place *place, const char *key, void
 {
     struct stray *stray = arg;
     const struct config_endpoint *endpoint = stray->endpoint;
-    char quoted[PARSE_QUOTED_SIZE];
 
     stray->key = key;
-    parse_quote(place->name, strlen(place->name), quoted);
     if (place->source == TEMPLATE_PATH && !config_path_has_param(endpoint->path, place->name))
-        return err_set(&stray->err, -EINVAL, "a placeholder names %s, and the path %s has no such parameter",
-                       quoted, endpoint->path);
+        return err_set(&stray->err, -EINVAL, "{%s}: the path %s has no such parameter", place->text,
+                       endpoint->path);
     if (place->source == TEMPLATE_BODY && endpoint->method == METHOD_GET)
-        return err_set(&stray->err, -EINVAL, "a placeholder names the body, and a GET has none");
+        return err_set(&stray->err, -EINVAL, "{%s}: a GET has no body", place->text);
     if (place->source == TEMPLATE_PART && config_find_part(endpoint, place->name) == endpoint->part_count)
-        return err_set(&stray->err, -EINVAL, "a placeholder names the part %s, which the endpoint does not have",
-                       quoted);
+        return err_set(&stray->err, -EINVAL, "{%s}: the endpoint has no part \"%s\"", place->text, place->name);
     return 0;
 }
 
@@ -228,7 +225,7 @@ static int check_body(const struct config_scope *scope, struct config_conflict *
 
     if (!*part->body || part->method != METHOD_GET)
         return 0;
-    return refuse(ret, "body", err, "a GET has none; set method");
+    return refuse(ret, "body", err, "a GET has none; set another method");
 }
 
 /* Names of headers do not differ by case. */
@@ -283,7 +280,7 @@ static int check_flat(const struct config_scope *scope, struct config_conflict *
     const struct config_endpoint *endpoint = scope->parent;
     const struct config_part *part = scope->object;
     char quoted[PARSE_QUOTED_SIZE];
-    bool is_one = endpoint->mode == MODE_FIRST || endpoint->quorum == 1;
+    bool is_one = endpoint->mode == MODE_FIRST || (endpoint->mode == MODE_QUORUM && endpoint->quorum == 1);
 
     ret->key = "pick";
     for (size_t i = 0; endpoint->merge == MERGE_FLAT && !is_one && i < part->pick.count; i++) {

@@ -215,8 +215,7 @@ int config_check_waits(const struct config_scope *scope, struct config_conflict 
         return err_set(err, -EINVAL, "the part can never start: it waits for \"%s\", which cannot either", first);
     if (enough > 0 && (unsigned)__builtin_popcountll(before) >= enough)
         return err_set(err, -EINVAL,
-                       "the part can never start: when what it waits for has succeeded, the %u that mode %s asks for "
-                       "are there",
-                       enough, endpoint->mode == MODE_FIRST ? "first" : "quorum");
+                       "the part can never start: when what it waits for has succeeded, mode %s has enough",
+                       endpoint->mode == MODE_FIRST ? "first" : "quorum");
     return 0;
 }

@@ -23,8 +23,13 @@ static void report_unknown(struct reader *reader, const char *section, const cha
     char place[CONFIG_KEY_MAX_BYTES];
     const struct config_table *table = reader->object->table;
     const char *in = *object_full_name(reader, reader->object, section, place) ? " in " : "";
+    const struct config_row *row = reader->object->row;
 
     parse_quote(name, strlen(name), quoted);
+    if (row && !*section && strcmp(name, row->map->identity) == 0) {
+        reader_error(reader, "unknown key %s%s%s; the name stands before the settings already", quoted, in, place);
+        return;
+    }
     if (reader->errors->count < CONFIG_ERRORS_MAX && config_suggest(table, section, name, near))
         reader_error(reader, "unknown key %s%s%s; did you mean \"%s\"?", quoted, in, place, near);
     else

@@ -54,33 +54,18 @@ int config_check_pointer(const char *text, struct err *err)
     return json_pointer_check(text, err);
 }
 
-/* Whether `text` in braces is a placeholder for a value of the request. */
-static int is_placeholder(const char *text)
-{
-    cleanup(buf_done) struct buf whole = BUF_INIT(TEMPLATE_MAX_BYTES);
-    cleanup(template_free_scope) struct template *template = NULL;
-
-    buf_printf(&whole, "{%s}", text);
-    buf_append(&whole, "", 1);
-    if (whole.failed)
-        return -ENOMEM;
-    int r = template_parse(whole.data, &template, NULL);
-    if (r < 0)
-        return r == -ENOMEM ? r : 0;
-    if (!template_is_single(template))
-        return 0;
-    const struct template_place *place = template_place(template, 0);
-    return place->source != TEMPLATE_PART && !place->fallback;
-}
-
 int config_check_param_name(const char *text, struct err *err)
 {
     char quoted[PARSE_QUOTED_SIZE];
-    int r = strlen(text) <= CONFIG_PARAM_NAME_MAX_BYTES ? is_placeholder(text) : 0;
+    struct template_place place = {.source = TEMPLATE_PART};
+    int r = strlen(text) <= CONFIG_PARAM_NAME_MAX_BYTES ? template_place_parse(text, &place, NULL) : -EINVAL;
+    bool is_param = r == 0 && place.source != TEMPLATE_PART;
 
-    if (r < 0)
+    if (r == 0)
+        template_place_done(&place);
+    if (r == -ENOMEM)
         return err_set(err, r, "out of memory");
-    if (r > 0)
+    if (is_param)
         return 0;
     return err_set(err, -EINVAL,
                    "%s is not the name of a parameter; write id, query.NAME, header.NAME or body.POINTER, at most "

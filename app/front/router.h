@@ -44,7 +44,7 @@ enum route_result {
 
 /* Of one path, and the bytes that stand for all of them with a NUL behind each.  A path with longer ones is
  * nobody's. */
-#define ROUTE_ARGS_MAX   8
+#define ROUTE_ARGS_MAX   16
 #define ROUTE_ARGS_SIZE  512
 #define ROUTE_ALLOW_SIZE 64
 

@@ -12,7 +12,8 @@
  * Ownership: counted references; gather_create gives one to the caller.  Who may call gather_cancel holds its own.
  * The parts are the caller's memory: they must live until the last reference is gone (`release` says when).
  * Invariants: `done` is called exactly once after gather_start, cancelled or not; each part ends exactly once;
- * `part_ended` is called in the order in which the parts ended, one call at a time, never after `done`. */
+ * `part_ended` is called in the order in which the parts ended, one call at a time, never after `done`.  No lock
+ * is held while it or an op is called.  Neither `part_ended` nor `done` is called from within gather_cancel. */
 #pragma once
 
 #include "base/common.h"
@@ -35,23 +36,27 @@ struct part_ops {
     /* Starts parts that all have these ops, as one piece of work where that is cheaper.  Each ends by
      * part_end, exactly once, from any thread, also before this returns.  Must not block. */
     void (*start)(struct part **parts, size_t count);
-    /* Asks for the end of a part that was started; part_end comes soon. */
+    /* Asks for the end of a part: part_end comes soon.  At most once, after `start` has returned; the part may
+     * have ended just before.  Must not call part_end itself, nor block. */
     void (*cancel)(struct part *part);
 };
 
 struct part {
     /* set by the caller: */
     const struct part_ops *ops;
-    const uint16_t *after; /* indexes of the parts it waits for; lent */
+    const uint16_t *after; /* indexes of the parts it waits for, each once; lent */
     size_t after_count;
 
-    /* the gather's; to be read in `part_ended` of this part or later: */
+    /* the gather's; to be read in `part_ended` of this part or later, or in its ops: */
     struct gather *gather;
     enum part_state state;
     size_t index;        /* in options.parts */
     uint64_t started_ns; /* 0: it never ran */
     uint64_t ended_ns;
-    size_t waits_for; /* parts that have not ended */
+    /* the gather's alone: */
+    size_t waits_for; /* parts that have not succeeded yet */
+    bool is_started;  /* `start` has returned */
+    bool is_asked;    /* to end */
 };
 
 /* On any thread; must not block. */
@@ -70,7 +75,7 @@ struct gather_options {
     void *arg;
 };
 
-/* The graph has no cycle (a plan has been checked, plan.h); asserted. */
+/* The graph has no cycle (a configuration has been checked); asserted. */
 must_check int gather_create(const struct gather_options *options, struct gather **ret_gather,
                              struct err *err);
 void gather_start(struct gather *gather);
@@ -87,7 +92,7 @@ size_t gather_count(const struct gather *gather);
 struct part *gather_ended(const struct gather *gather, size_t i);
 /* The part with this index in options.parts. */
 struct part *gather_part(const struct gather *gather, size_t index);
-/* Whether as many have succeeded as were asked for: `enough`, or all. */
+/* Whether as many have succeeded as were asked for: `enough`, or all.  After `done`. */
 bool gather_is_complete(const struct gather *gather);
 
 /* The `arg` of its options. */

@@ -1,5 +1,7 @@
 /* http_part.h - parts that are calls to upstreams.
  *
+ * How to use it: fill in part.call as upstream_submit wants it, with part.part.ops = &http_part_ops; the part
+ * succeeds when its call does.  Who has to make the call first, or to look into its reply, has ops of his own.
  * Threads: a part is its gather's while it runs (gather.h). */
 #pragma once
 
@@ -7,7 +9,7 @@
 #include "upstream/upstream.h"
 
 struct http_part {
-    struct part part; /* its ops are http_part_ops, or those of who prepares the call first (plan.c) */
+    struct part part;
     struct upstream_call call; /* all that the caller of upstream_submit sets but `done` and `arg` */
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "gather/http_part.h"
 
 /* Bytes that may be needed for one character, and for what stands before the first: a byte order mark, shift
  * sequences. */
@@ -17,36 +18,46 @@ static void append_string(struct buf *out, const char *name, const char *text, s
     json_append_string(out, text, size);
 }
 
-static void append_content(struct buf *out, const struct fetch *fetch, size_t content_chars, struct buf *text)
+static void append_content(struct buf *out, const struct upstream_reply *reply, size_t content_chars,
+                           struct buf *text)
 {
     text->size = 0;
-    text_decode_prefix(fetch->charset, fetch->body.data, fetch->body.size, fetch->body_is_whole,
+    text_decode_prefix(reply->charset, reply->body.data, reply->body.size, reply->body_is_whole,
                        content_chars, text);
     append_string(out, ",\"content\":", text->data, text->size);
 }
 
-static void append_error(struct buf *out, const struct fetch *fetch, struct buf *text)
+static void append_error(struct buf *out, const char *error, enum fetch_reason reason, struct buf *text)
 {
     text->size = 0;
-    text_decode_prefix(NULL, fetch->error, strlen(fetch->error), false, sizeof(fetch->error), text);
+    text_decode_prefix(NULL, error, strlen(error), false, FETCH_ERROR_SIZE, text);
     append_string(out, ",\"error\":", text->data, text->size);
-    append_string(out, ",\"reason\":", fetch_reason_names[fetch->reason],
-                  strlen(fetch_reason_names[fetch->reason]));
+    append_string(out, ",\"reason\":", fetch_reason_names[reason], strlen(fetch_reason_names[reason]));
 }
 
-static void append_result(struct buf *out, const struct fetch *fetch, size_t content_chars, struct buf *text)
+static void append_reply(struct buf *out, const struct upstream_reply *reply, size_t content_chars,
+                         struct buf *text)
 {
-    const char *url = fetch_target_url(fetch->target);
+    if (reply->status != 0)
+        buf_printf(out, ",\"status\":%d", reply->status);
+    if (reply->reason == FETCH_OK)
+        append_content(out, reply, content_chars, text);
+    else
+        append_error(out, reply->error, reply->reason, text);
+}
+
+static void append_result(struct buf *out, const struct upstream_call *call, size_t content_chars,
+                          struct buf *text)
+{
+    const char *url = fetch_target_url(call->target);
 
     append_string(out, "{\"url\":", url, strlen(url));
-    if (fetch->status != 0)
-        buf_printf(out, ",\"status\":%d", fetch->status);
-    if (fetch->reason == FETCH_OK)
-        append_content(out, fetch, content_chars, text);
+    if (call->reply)
+        append_reply(out, call->reply, content_chars, text);
     else
-        append_error(out, fetch, text);
+        append_error(out, "cancelled before it began", FETCH_CANCELLED, text);
     buf_append_str(out, ",\"elapsed\":");
-    json_append_seconds(out, fetch->elapsed_ns);
+    json_append_seconds(out, call->elapsed_ns);
     buf_append_str(out, "}");
 }
 
@@ -58,13 +69,13 @@ size_t gather_keep_bytes(size_t content_chars)
 void gather_append_results(struct buf *out, const struct gather *gather, size_t content_chars,
                            uint64_t total_ns)
 {
-    cleanup(buf_done) struct buf text = BUF_INIT(content_chars * 4 + sizeof(((struct fetch *)0)->error) * 3);
+    cleanup(buf_done) struct buf text = BUF_INIT(content_chars * 4 + FETCH_ERROR_SIZE * 3);
 
     buf_append_str(out, "{\"results\":[");
     for (size_t i = 0; i < gather_count(gather); i++) {
         if (i > 0)
             buf_append_str(out, ",");
-        append_result(out, gather_result(gather, i), content_chars, &text);
+        append_result(out, &http_part_of(gather_ended(gather, i))->call, content_chars, &text);
     }
     buf_append_str(out, "],\"total_time\":");
     json_append_seconds(out, total_ns);

@@ -1,4 +1,4 @@
-/* results.h - what a fan-out has brought, as JSON.
+/* results.h - what a fan-out over URLs (url_list.h) has brought, as JSON.
  *
  * Threads: any, after the gather's `done`. */
 #pragma once

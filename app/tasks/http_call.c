@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/http.h"
 #include "base/text.h"
-#include "tasks/hosts.h"
+#include "fetch/hosts.h"
 #include "tasks/payload.h"
 #include "base/trace.h"
 
@@ -40,7 +40,7 @@ struct http_call {
 static bool may_visit(const struct fetch *fetch, const struct fetch_target *target, struct err *err)
 {
     struct http_call *call = fetch->arg;
-    bool is_allowed = task_target_is_allowed(&call->config->tasks.allowed_hosts, target, err);
+    bool is_allowed = hosts_allow_target(&call->config->tasks.allowed_hosts, "tasks", target, err);
 
     call->was_forbidden |= !is_allowed;
     return is_allowed;
@@ -61,7 +61,7 @@ static int set_target(struct http_call *call, const char *url, struct err *err)
 
     if (rc < 0)
         return rc;
-    return task_target_is_allowed(&call->config->tasks.allowed_hosts, call->target, err) ? 0 : -EACCES;
+    return hosts_allow_target(&call->config->tasks.allowed_hosts, "tasks", call->target, err) ? 0 : -EACCES;
 }
 
 int http_call_create(const struct task_run *run, const char *method, const char *url, struct http_call **ret,

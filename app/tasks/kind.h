@@ -28,11 +28,13 @@
 struct fetch_pool;
 struct mailer;
 struct task;
+struct upstreams;
 
 /* What kinds work with; lent to all of them for the life of the engine.  Members may be NULL in tests. */
 struct task_services {
     const struct config *config;
     struct fetch_pool *fetch;
+    struct upstreams *upstreams;
     struct mailer *mailer;
 };
 

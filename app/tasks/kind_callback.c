@@ -54,7 +54,7 @@ static int add_headers(const struct task_run *run, struct http_call *call, const
     return rc == 0 ? http_call_add_header(call, "webhook-signature", signature, err) : rc;
 }
 
-static int send(struct task_run *run, struct http_call *call, struct err *err)
+static int send_request(struct task_run *run, struct http_call *call, struct err *err)
 {
     char *body = strdup(json_string_value(json_object_get(run->payload, "body")));
 
@@ -79,7 +79,7 @@ static enum task_step start(struct task_run *run)
     if (rc < 0)
         return task_run_fail(run, rc != -ENOMEM, "%s", err.text);
     run->state = call;
-    rc = send(run, call, &err);
+    rc = send_request(run, call, &err);
     return rc == 0 ? TASK_STEP_PENDING : task_run_fail(run, false, "%s", err.text);
 }
 

@@ -3,7 +3,6 @@
 #include "tasks/kind.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +10,9 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/thread.h"
-#include "gather/gather.h"
+#include "fetch/hosts.h"
 #include "gather/results.h"
-#include "tasks/hosts.h"
+#include "gather/url_list.h"
 #include "tasks/payload.h"
 
 #define URLS_MAX          1000
@@ -25,7 +24,7 @@ struct fan_out {
     struct gather *gather;
     uint64_t start_ns;
     size_t content_chars;
-    atomic_size_t ended;
+    size_t ended; /* for on_part_ended */
     size_t count;
     struct fetch_target *targets[];
 };
@@ -84,19 +83,20 @@ static int check(json_t *payload, const struct task_services *services, struct t
 
 /* ---- on the fetch workers ---- */
 
-static bool may_visit(const struct fetch *part, const struct fetch_target *target, struct err *err)
+static bool may_visit(const struct fetch *fetch, const struct fetch_target *target, struct err *err)
 {
-    const struct fan_out *fan_out = gather_arg(part->arg);
+    const struct fan_out *fan_out = fetch->arg;
 
-    return task_target_is_allowed(&fan_out->config->tasks.allowed_hosts, target, err);
+    return hosts_allow_target(&fan_out->config->tasks.allowed_hosts, "tasks", target, err);
 }
 
-static void on_part_ended(void *arg)
+static void on_part_ended(struct gather *gather, struct part *part, void *arg)
 {
     struct fan_out *fan_out = arg;
-    size_t ended = atomic_fetch_add(&fan_out->ended, 1) + 1;
 
-    task_progress(fan_out->task, (double)ended / (double)fan_out->count);
+    (void)gather;
+    (void)part;
+    task_progress(fan_out->task, (double)++fan_out->ended / (double)fan_out->count);
 }
 
 static void on_gather_done(struct gather *gather, void *arg)
@@ -132,21 +132,27 @@ static int create_targets(struct fan_out *fan_out, const json_t *urls, struct er
 static int create_gather(struct fan_out *fan_out, const struct task_run *run, unsigned concurrency,
                          struct err *err)
 {
-    struct gather_options options = {
-        .pool = run->services->fetch,
+    struct url_list *list;
+    struct url_list_options options = {
+        .upstreams = run->services->upstreams,
         .targets = fan_out->targets,
         .count = fan_out->count,
         .max_concurrency = concurrency,
         .keep_max_bytes =
             MIN(gather_keep_bytes(fan_out->content_chars),
                 gather_keep_bytes(run->services->config->tasks.max_result_bytes / fan_out->count)),
+        .deadline_ns = CLOCK_NEVER,
         .may_visit = may_visit,
+        .fetch_arg = fan_out,
         .part_ended = on_part_ended,
         .done = on_gather_done,
         .arg = fan_out,
     };
 
-    return gather_create(&options, &fan_out->gather, err);
+    int rc = url_list_create(&options, &list, err);
+    if (rc == 0)
+        fan_out->gather = url_list_gather(list);
+    return rc;
 }
 
 static struct fan_out *fan_out_create(const struct task_run *run, size_t count, size_t content_chars)

@@ -180,7 +180,7 @@ static size_t body_max_bytes(const struct task_run *run)
     return run->services->config->tasks.max_result_bytes / 2;
 }
 
-static int send(struct task_run *run, struct http_call *call, const struct request *request, struct err *err)
+static int send_request(struct task_run *run, struct http_call *call, const struct request *request, struct err *err)
 {
     int rc = add_headers(call, json_object_get(run->payload, "headers"), err);
 
@@ -205,7 +205,7 @@ static enum task_step start(struct task_run *run)
     if (rc < 0)
         return task_run_fail(run, rc != -ENOMEM, "%s", err.text);
     run->state = call;
-    rc = send(run, call, &request, &err);
+    rc = send_request(run, call, &request, &err);
     return rc == 0 ? TASK_STEP_PENDING : task_run_fail(run, false, "%s", err.text);
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "tasks/hosts.h"
+#include "fetch/hosts.h"
 
 #define URL_MAX_BYTES 8192
 
@@ -70,7 +70,7 @@ int task_payload_check_url(const struct config *config, const char *field, const
     if (strlen(url) > URL_MAX_BYTES)
         return task_problem_set(problem, TASK_PROBLEM_INVALID, field, "%s must have at most %d bytes", what,
                                 URL_MAX_BYTES);
-    if (task_host_is_allowed(&config->tasks.allowed_hosts, url, &err))
+    if (hosts_allow_url(&config->tasks.allowed_hosts, "tasks", url, &err))
         return 0;
     return task_problem_set(problem, TASK_PROBLEM_INVALID, field, "%s: %s%s", what, err.text,
                             err.code == -EACCES ? " (tasks.allowed_hosts)" : "");

@@ -169,7 +169,7 @@ static size_t index_of(const char *address, const char *const *addresses, size_t
     return 0;
 }
 
-/* For fetch->choose.  A redirect may lead to another name, whose addresses are not this upstream's. */
+/* For fetch->choose. */
 size_t policies_choose(const struct fetch *fetch, const char *const *addresses, size_t count)
 {
     struct attempt *attempt = container_of(fetch, struct attempt, fetch);
@@ -177,8 +177,6 @@ size_t policies_choose(const struct fetch *fetch, const char *const *addresses, 
     struct policy_choice choice = {.now_ns = clock_now_ns(), .addresses = addresses, .count = count};
 
     LOCK(&upstream->lock);
-    if (fetch->hop)
-        return 0;
     if (attempt->address[0] != '\0')
         return index_of(attempt->address, addresses, count);
     choice.avoid = address_to_avoid(attempt);

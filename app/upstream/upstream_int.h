@@ -40,13 +40,6 @@ struct shared_request;
 TAILQ_HEAD(call_list, upstream_call);
 TAILQ_HEAD(flight_list, flight);
 
-/* scheme://host:port */
-struct origin {
-    bool is_tls;
-    unsigned port;
-    char *host;
-};
-
 struct upstream {
     /* set before threads start, then read-only: */
     struct upstreams *upstreams;

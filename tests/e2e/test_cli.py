@@ -28,7 +28,7 @@ def places(lines):
     return [tuple(map(int, re.match(r"(\d+):(\d+): \S", line).groups())) for line in lines]
 
 
-@pytest.mark.parametrize("name", ["heddle.yaml", "public-sites.yaml", "compose.yaml"])
+@pytest.mark.parametrize("name", ["heddle.yaml", "public-sites.yaml", "compose.yaml", "gateway.yaml"])
 def test_the_configurations_that_come_along_are_good(name):
     done = run("check", "-c", PROJECT / "conf" / name)
     assert (done.returncode, done.stderr) == (0, "")

@@ -181,6 +181,34 @@ def test_gzip_bomb_is_small_and_quick(upstream):
     assert struct.unpack("<I", answer.body[-4:])[0] == 1073741824
 
 
+def test_gzip_bomb_of_zeros_is_a_thousandth(upstream):
+    answer = upstream.get("/?gzip=1&zeros=1&size=1073741824")
+    assert len(answer.body) < 1_200_000
+    assert struct.unpack("<I", answer.body[-4:])[0] == 1073741824
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 262145])
+def test_zeros(upstream, size):
+    assert upstream.get(f"/?zeros=1&size={size}").body == bytes(size)
+    assert gzip.decompress(upstream.get(f"/?gzip=1&zeros=1&size={size}").body) == bytes(size)
+
+
+def test_json(upstream):
+    answer = upstream.get('/?json={"a":%20[1]}')
+    assert (answer.getheader("Content-Type"), json.loads(answer.body)) == ("application/json", {"a": [1]})
+    assert upstream.get("/?json=1&type=text/x").getheader("Content-Type") == "text/x"
+
+
+def test_a_share_of_slow_answers(upstream):
+    bodies = [upstream.get("/?key=slow&slow_every=5&slow_delay=20").body for _ in range(10)]
+    assert [b"after 20 ms" in body for body in bodies] == [False, False, False, False, True] * 2
+
+
+def test_parameters_of_nobody_are_passed_over(upstream):
+    assert json.loads(upstream.get("/?echo=1&x_anything=%20at%20all").body)["query"] == \
+        "echo=1&x_anything=%20at%20all"
+
+
 def test_redirects_count_down_and_keep_the_other_parameters(upstream):
     answer = upstream.get("/r?body=x&redirect=2&status=404")
     assert (answer.status, answer.getheader("Location")) == (302, "/r?body=x&redirect=1&status=404")
@@ -207,6 +235,27 @@ def test_echo(upstream):
     echo = json.loads(answer.body)
     assert (echo["method"], echo["path"], echo["query"]) == ("PATCH", "/e%20/f", "echo=1")
     assert echo["headers"]["X-Quote"] == 'a"\\\x01\xe9'
+
+
+def test_recorded_requests_are_shown_by_key_or_path(upstream):
+    upstream.get("/r/1?record=1&key=r&status=503", method="POST", body=b"one")
+    upstream.get("/r/2?record=1")
+    upstream.get("/r/3?key=r")
+
+    def recorded(key):
+        return json.loads(upstream.get(f"/_requests?key={key}").body)["requests"]
+    assert [(r["method"], r["path"], r["body"]) for r in recorded("r")] == [("POST", "/r/1", "one")]
+    assert [r["path"] for r in recorded("/r/2")] == ["/r/2"]
+    assert recorded("nobody") == []
+
+
+def test_the_oldest_recorded_requests_are_forgotten():
+    with Upstream() as server:
+        for number in range(200):
+            server.get(f"/{number}?record=1")
+        server.get("/large?record=1&x_=" + "x" * 4096)
+        paths = [r["path"] for r in json.loads(server.get("/_requests").body)["requests"]]
+        assert paths == [f"/{number}" for number in range(72, 200)]
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b'{"a": "\x00\xe9\r\n"}', bytes(range(256)) * 128])
@@ -431,6 +480,37 @@ def test_peer_that_leaves_is_seen_at_once(query):
         assert server.stats()["in_flight"] == 0
 
 
+def test_the_times_at_which_peers_left_are_known_by_key():
+    with Upstream() as server:
+        for key in ("a", "b"):
+            with server.connect() as sock:
+                sock.sendall(f"GET /?stall=1&key={key} HTTP/1.1\r\n\r\n".encode())
+                wait_until(lambda: server.stats()["in_flight"] == 1, "the request is in flight")
+                before = time.monotonic_ns() // 1000
+            wait_until(lambda: server.stats()["in_flight"] == 0, "the upstream saw it leave")
+            gone = json.loads(server.get(f"/_gone?key={key}").body)["gone"]
+            assert len(gone) == 1 and before <= gone[0] <= time.monotonic_ns() // 1000
+        assert len(json.loads(server.get("/_gone").body)["gone"]) == 2
+
+
+def test_the_mode_changes_all_answers_until_it_is_taken_back():
+    with Upstream() as server:
+        assert server.get("/_mode?status=503&retry_after=7&header=X-A:1", method="POST").status == 200
+        answer = server.get("/?status=200&header=X-A:2")
+        assert (answer.status, answer.getheader("Retry-After")) == (503, "7")
+        assert answer.headers.get_all("X-A") == ["2", "1"]
+        assert server.get("/_mode?nonsense=1", method="POST").status == 400
+        assert server.get("/").status == 503
+        server.get("/_mode?stall=1", method="POST")
+        with server.connect() as sock:
+            sock.settimeout(0.05)
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+        server.get("/_mode", method="POST")
+        assert server.get("/?body=x").body == b"x"
+
+
 def test_stats_count_all_but_themselves():
     with Upstream() as server:
         assert server.stats() == {
@@ -516,7 +596,7 @@ def test_workers_die_with_their_parent():
 
 def test_command_line():
     answer = run("--help")
-    assert answer.returncode == 0 and "drip_header" in answer.stdout
+    assert answer.returncode == 0 and "drip_header" in answer.stdout and "/_gone" in answer.stdout
     for arguments in (["--port", "x"], ["--ports", "0"], ["--address", "nowhere"], ["--nonsense"], ["more"]):
         answer = run(*arguments)
         assert answer.returncode == 2 and answer.stderr

@@ -49,6 +49,64 @@ static void check_entries(const struct config *config)
     }
 }
 
+static void check_upstreams(const struct config *config)
+{
+    CHECK(config->upstream_count <= 256);
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        const struct config_upstream *upstream = &config->upstreams[i];
+        CHECK(*upstream->name && strncasecmp(upstream->base_url, "http", 4) == 0);
+        CHECK(upstream->base_url[strlen(upstream->base_url) - 1] != '/');
+        CHECK(upstream->breaker.failure_ratio > 0 && upstream->breaker.failure_ratio <= 1);
+        CHECK(upstream->hedge.percentile > 0 && upstream->hedge.percentile < 1);
+        CHECK(upstream->retry.backoff_base_ms <= upstream->retry.backoff_max_ms);
+        CHECK(upstream->tls.min_version <= TLS_VERSION_1_3);
+    }
+}
+
+/* A part waits for parts that are there, and all of them can start one after the other. */
+static void check_graph(const struct config_endpoint *endpoint)
+{
+    bool has_started[CONFIG_PARTS_MAX] = {false};
+    size_t started = 0;
+    size_t before;
+
+    do {
+        before = started;
+        for (size_t i = 0; i < endpoint->part_count; i++) {
+            const struct config_part *part = &endpoint->parts[i];
+            size_t ready = 0;
+            CHECK(part->waits_for_count < endpoint->part_count);
+            for (size_t j = 0; j < part->waits_for_count; j++) {
+                CHECK(part->waits_for[j] < endpoint->part_count);
+                ready += has_started[part->waits_for[j]];
+            }
+            if (has_started[i] || ready < part->waits_for_count)
+                continue;
+            has_started[i] = true;
+            started++;
+        }
+    } while (started > before);
+    CHECK(started == endpoint->part_count);
+}
+
+static void check_endpoints(const struct config *config)
+{
+    CHECK(config->endpoint_count <= 1000);
+    for (size_t i = 0; i < config->endpoint_count; i++) {
+        const struct config_endpoint *endpoint = &config->endpoints[i];
+        CHECK(*endpoint->path == '/' && endpoint->method <= METHOD_POST);
+        CHECK(endpoint->part_count >= 1 && endpoint->part_count <= CONFIG_PARTS_MAX);
+        CHECK((endpoint->mode == MODE_QUORUM) == (endpoint->quorum > 0));
+        CHECK(endpoint->quorum <= endpoint->part_count && endpoint->param_count <= 64);
+        for (size_t j = 0; j < endpoint->part_count; j++) {
+            const struct config_part *part = &endpoint->parts[j];
+            CHECK(*part->name && *part->upstream && *part->path == '/' && part->method <= METHOD_DELETE);
+            CHECK(part->query.count <= 64 && part->headers.count <= 64);
+        }
+        check_graph(endpoint);
+    }
+}
+
 static void check_config(const struct config *config)
 {
     CHECK((config->listen.kind == LISTEN_UNIX) == (config->listen.path != NULL));
@@ -64,6 +122,8 @@ static void check_config(const struct config *config)
     CHECK(config->tasks.backoff_base_ms <= config->tasks.backoff_max_ms);
     CHECK(config->mail.server && config->mail.password && config->tasks.webhook_secret);
     check_entries(config);
+    check_upstreams(config);
+    check_endpoints(config);
 }
 
 /* Printable lines, so that a file cannot write to the terminal or forge a line. */

@@ -7,6 +7,7 @@
  * head or a request that came while another is being answered, is kept with the connection. */
 #include "conn.h"
 
+#include "record.h"
 #include "server.h"
 
 #include <errno.h>
@@ -88,6 +89,7 @@ static void peer_gone(struct conn *conn)
 {
     if (conn->reply && conn->reply->counted) {
         conn->server->stats.aborted++;
+        record_gone(conn->reply->key, loop_now_ns());
     }
     conn_close(conn);
 }

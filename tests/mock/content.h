@@ -32,5 +32,8 @@ struct content content_of_text(size_t start, size_t len);
 /* 0-9a-zA-Z, a minus sign and a newline, again and again. */
 struct content content_of_pattern(uint64_t len);
 
-/* What either of the above compresses to. Adds to `text` what is not constant. */
+/* 1 GiB of them compresses to 1 MiB. */
+struct content content_of_zeros(uint64_t len);
+
+/* What any of the above compresses to. Adds to `text` what is not constant. */
 struct content content_gzip(const struct content *plain, struct text *text);

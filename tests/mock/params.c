@@ -131,14 +131,18 @@ static bool parse_hangup(struct params *params, const struct row *row, struct sl
 
 static const struct row rows[] = {
     ROW_MS(delay, "milliseconds before the answer begins, such as 100 or 0.5"),
+    ROW(slow_every, number, 0, 1000000000, "every so many requests with this key (or path) take slow_delay"),
+    ROW_MS(slow_delay, "milliseconds, of those in place of delay"),
     ROW(status, number, 100, 599, "a status from 100 to 599"),
     ROW(fail, number, 0, 1000000000,
         "how many requests with this key (or path) get the status, 503 unless given; later ones 200"),
-    ROW(key, text, 0, 0, "what fail goes by; /_count?key=... tells how many requests had it"),
+    ROW(key, text, 0, 0, "what fail, slow_every, /_count, /_gone and /_requests go by"),
     ROW(retry_after, text, 0, 0, "the Retry-After of a status of 300 and above: seconds, or a date"),
     ROW(size, number, 0, GIB, "the size of the body in bytes, up to 1073741824"),
+    ROW(zeros, flag, 0, 0, "1: the body is zero bytes; with gzip, 1 MiB for 1 GiB"),
     ROW(type, text, 0, 0, "the Content-Type, percent-encoded"),
     ROW(body, text, 0, 0, "the bytes of the body, percent-encoded"),
+    ROW(json, text, 0, 0, "likewise, and the Content-Type is that of JSON unless given"),
     ROW(gzip, flag, 0, 0, "1: the body is compressed"),
     ROW(redirect, number, 0, 1000, "how many redirects (302) to this path come first, up to 1000"),
     ROW(redirect_to, text, 0, 0, "the Location of a redirect, percent-encoded; status is 302 unless given"),
@@ -160,6 +164,7 @@ static const struct row rows[] = {
      "a further header as Name:Value, percent-encoded, up to 8 times"},
     ROW(stall, flag, 0, 0, "1: no answer at all; the connection stays open"),
     ROW(echo, flag, 0, 0, "1: the body is JSON with method, path, query, headers and body of the request"),
+    ROW(record, flag, 0, 0, "1: /_requests will show the request, as echo does"),
 };
 
 #define ROW_COUNT (sizeof rows / sizeof *rows)
@@ -174,11 +179,17 @@ static const struct row *find_row(struct slice name)
     return NULL;
 }
 
+/* What is only there to be echoed. */
+static bool is_nobodys(struct slice name)
+{
+    return name.len > 2 && memcmp(name.at, "x_", 2) == 0;
+}
+
 static bool parse_pair(struct params *params, struct slice value, struct text *ret_wrong)
 {
     struct slice name = slice_take(&value, '=');
     const struct row *row = find_row(name);
-    if (row && row->parse(params, row, value)) {
+    if (is_nobodys(name) || (row && row->parse(params, row, value))) {
         return true;
     }
     text_add(ret_wrong, row ? SLICE("wrong value for parameter \"") : SLICE("unknown parameter \""));
@@ -197,6 +208,11 @@ bool params_parse(struct params *params, struct slice query, struct text *ret_wr
 {
     memset(params, 0, offsetof(struct params, store));
     params->status = params->size = params->length = params->fail = PARAMS_NOT_GIVEN;
+    return params_parse_more(params, query, ret_wrong);
+}
+
+bool params_parse_more(struct params *params, struct slice query, struct text *ret_wrong)
+{
     while (query.len > 0) {
         if (!parse_pair(params, slice_take(&query, '&'), ret_wrong)) {
             return false;
@@ -210,4 +226,5 @@ void params_print_help(FILE *file)
     for (size_t i = 0; i < ROW_COUNT; i++) {
         fprintf(file, "  %-12s %s\n", rows[i].name.at, rows[i].wants);
     }
+    fprintf(file, "  %-12s %s\n", "x_...", "anything: only to be echoed");
 }

@@ -12,6 +12,7 @@ enum hangup { HANGUP_NEVER, HANGUP_BEFORE, HANGUP_HEADER, HANGUP_BODY, HANGUP_CO
 
 struct params {
     int64_t delay_ns;
+    int64_t slow_delay_ns;
     int64_t drip_ns;
     int64_t drip_header_ns;
     uint64_t status; /* or PARAMS_NOT_GIVEN, as size, length and fail */
@@ -19,6 +20,7 @@ struct params {
     uint64_t length;
     uint64_t redirect;
     uint64_t fail;
+    uint64_t slow_every; /* 0: never */
     enum hangup hangup;
     bool gzip;
     bool chunked;
@@ -28,19 +30,25 @@ struct params {
     bool close;
     bool stall;
     bool echo;
+    bool zeros;
+    bool record;
     struct slice type; /* these: `at` is NULL when not given */
     struct slice body;
+    struct slice json;
     struct slice redirect_to;
     struct slice retry_after;
     struct slice key;
     struct slice headers[PARAMS_HEADERS_MAX];
     unsigned header_count;
     size_t store_len;
-    char store[REQUEST_HEAD_MAX]; /* decoding only shortens, so a whole request fits */
+    char store[2 * REQUEST_HEAD_MAX]; /* decoding only shortens, so two whole requests fit */
 };
 
 /* Reads `query`. False: `*ret_wrong` holds a sentence that names the parameter. */
 bool params_parse(struct params *params, struct slice query, struct text *ret_wrong);
+
+/* Reads one more query, whose parameters take the place of those that have been read. */
+bool params_parse_more(struct params *params, struct slice query, struct text *ret_wrong);
 
 /* Prints a line for each parameter. */
 void params_print_help(FILE *file);

@@ -3,7 +3,8 @@
  * building. */
 #include "reply.h"
 
-#include "params.h"
+#include "control.h"
+#include "record.h"
 #include "tally.h"
 
 /* The most a text can be: a request echoed as JSON, six bytes for one; the same compressed; the header. */
@@ -79,49 +80,6 @@ static void add_line(struct text *text, struct slice name, struct slice value)
 
 /* ---- bodies ---- */
 
-static void add_member(struct text *text, struct slice name, uint64_t number)
-{
-    text_add(text, name);
-    text_add_number(text, number, 10);
-}
-
-static void add_stats(struct text *text, const struct stats *stats)
-{
-    add_member(text, SLICE("{\"requests\":"), stats->requests);
-    add_member(text, SLICE(",\"connections_open\":"), stats->connections_open);
-    add_member(text, SLICE(",\"connections_total\":"), stats->connections_total);
-    add_member(text, SLICE(",\"in_flight\":"), stats->in_flight);
-    add_member(text, SLICE(",\"max_in_flight\":"), stats->max_in_flight);
-    add_member(text, SLICE(",\"aborted\":"), stats->aborted);
-    text_add(text, SLICE("}\n"));
-}
-
-static void add_echo(struct text *text, const struct request *request)
-{
-    text_add(text, SLICE("{\"method\":"));
-    text_add_json(text, request->method);
-    text_add(text, SLICE(",\"path\":"));
-    text_add_json(text, request->path);
-    text_add(text, SLICE(",\"query\":"));
-    text_add_json(text, request->query);
-    text_add(text, SLICE(",\"headers\":{"));
-    struct slice lines = request->headers, name, value;
-    for (bool first = true; request_next_header(&lines, &name, &value); first = false) {
-        text_add(text, first ? SLICE("") : SLICE(","));
-        text_add_json(text, name);
-        text_add(text, SLICE(":"));
-        text_add_json(text, value);
-    }
-    add_member(text, SLICE("},\"body_size\":"), request->content_length);
-    text_add(text, SLICE(",\"body\":"));
-    if (request->body.at) {
-        text_add_json(text, request->body);
-    } else {
-        text_add(text, SLICE("null"));
-    }
-    text_add(text, SLICE("}\n"));
-}
-
 static void add_default_body(struct text *text, const struct request *request)
 {
     text_add(text, SLICE("path "));
@@ -135,9 +93,13 @@ static struct content make_body(struct text *text, const struct request *request
 {
     size_t start = text->len;
     if (params.echo) {
-        add_echo(text, request);
+        request_add_json(request, text);
+    } else if (params.json.at) {
+        text_add(text, params.json);
     } else if (params.body.at) {
         text_add(text, params.body);
+    } else if (params.zeros) {
+        return content_of_zeros(params.size != PARAMS_NOT_GIVEN ? params.size : 0);
     } else if (params.size != PARAMS_NOT_GIVEN) {
         return content_of_pattern(params.size);
     } else {
@@ -159,7 +121,7 @@ static void add_next_redirect(struct text *text, const struct request *request)
         struct slice pair = value;
         text_add(text, separator);
         if (slice_is(slice_take(&value, '='), SLICE("redirect"))) {
-            add_member(text, SLICE("redirect="), params.redirect - 1);
+            text_add_member(text, SLICE("redirect="), params.redirect - 1);
         } else {
             text_add(text, pair);
         }
@@ -167,13 +129,24 @@ static void add_next_redirect(struct text *text, const struct request *request)
     text_add(text, SLICE("\r\n"));
 }
 
-/* What is counted: the key, or the path when there is none but a number of failures. */
+static struct slice key_of(const struct request *request)
+{
+    return params.key.at ? params.key : request->path;
+}
+
+/* Requests without a key are only counted when the count decides something. */
 static uint64_t count_request(const struct request *request)
 {
-    if (params.key.at) {
-        return tally_add(params.key);
+    bool has_to_count = params.key.at || params.fail != PARAMS_NOT_GIVEN || params.slow_every > 0;
+    return has_to_count ? tally_add(key_of(request)) : 0;
+}
+
+/* What the count of its key makes of a request. */
+static void apply_slow(uint64_t number)
+{
+    if (params.slow_every > 0 && number % params.slow_every == 0) {
+        params.delay_ns = params.slow_delay_ns;
     }
-    return params.fail != PARAMS_NOT_GIVEN ? tally_add(request->path) : 0;
 }
 
 /* The status of a request that is the `number`th of its key. */
@@ -202,14 +175,19 @@ static bool status_has_body(uint64_t status)
     return status >= 200 && status != 204 && status != 304;
 }
 
+static struct slice default_type(void)
+{
+    return params.json.at || params.echo ? SLICE("application/json") : SLICE("text/plain; charset=utf-8");
+}
+
 static void add_body_headers(struct text *text, uint64_t len)
 {
-    add_line(text, SLICE("Content-Type: "),
-             params.type.at ? params.type : SLICE("text/plain; charset=utf-8"));
+    add_line(text, SLICE("Content-Type: "), params.type.at ? params.type : default_type());
     if (params.chunked || params.badchunk) {
         text_add(text, SLICE("Transfer-Encoding: chunked\r\n"));
     } else {
-        add_member(text, SLICE("Content-Length: "), params.length != PARAMS_NOT_GIVEN ? params.length : len);
+        text_add_member(text, SLICE("Content-Length: "),
+                        params.length != PARAMS_NOT_GIVEN ? params.length : len);
         text_add(text, SLICE("\r\n"));
     }
     if (params.gzip) {
@@ -363,11 +341,25 @@ static void add_answer(struct reply *reply, struct text *text, const struct requ
     }
 }
 
+/* The text is only borrowed. */
+static void remember(const struct request *request, uint64_t key, const struct text *text)
+{
+    struct text json = *text;
+    if (params.record) {
+        request_add_json(request, &json);
+        record_request(key, (struct slice){text->at + text->len, json.len - text->len});
+    }
+}
+
 static struct reply *build_from_params(const struct request *request)
 {
     struct text text;
     struct reply *reply = draft_start(&text);
-    apply_fail(count_request(request));
+    uint64_t number = count_request(request);
+    apply_fail(number);
+    apply_slow(number);
+    reply->key = tally_hash(key_of(request));
+    remember(request, reply->key, &text);
     reply->delay_ns = params.delay_ns;
     reply->drip_ns = params.drip_ns;
     reply->drip_header_ns = params.drip_header_ns;
@@ -404,27 +396,22 @@ bool reply_wants_body(const struct request *request)
 {
     struct text wrong;
     draft_start(&wrong);
-    return request->content_length <= REQUEST_BODY_MAX && params_parse(&params, request->query, &wrong) &&
-           params.echo;
+    return request->content_length <= REQUEST_BODY_MAX && control_parse(&params, request, &wrong) &&
+           (params.echo || params.record);
 }
 
 struct reply *reply_build(const struct request *request, const struct stats *stats)
 {
     struct text text;
     struct reply *reply = draft_start(&text);
-    if (slice_is(request->path, SLICE("/_stats"))) {
+    unsigned status;
+    if (control_answer(request, stats, &text, &status)) {
         reply->counted = false;
-        add_stats(&text, stats);
-        return build_plain(reply, &text, request, 200, SLICE("application/json"));
+        return build_plain(reply, &text, request, status,
+                           status == 200 ? SLICE("application/json") : SLICE("text/plain; charset=utf-8"));
     }
-    if (!params_parse(&params, request->query, &text)) {
+    if (!control_parse(&params, request, &text)) {
         return build_plain(reply, &text, request, 400, SLICE("text/plain; charset=utf-8"));
-    }
-    if (slice_is(request->path, SLICE("/_count"))) {
-        reply->counted = false;
-        add_member(&text, SLICE("{\"count\":"), params.key.at ? tally_count(params.key) : 0);
-        text_add(&text, SLICE("}\n"));
-        return build_plain(reply, &text, request, 200, SLICE("application/json"));
     }
     return build_from_params(request);
 }

@@ -24,7 +24,8 @@ struct reply {
     int64_t drip_ns;        /* of the body */
     enum reply_end end;
     bool stall;   /* never begin */
-    bool counted; /* in the statistics; only their own answer is not */
+    bool counted; /* in the statistics; only control's answers are not */
+    uint64_t key; /* of the request, for record_gone */
     unsigned segment_count;
     struct segment segments[REPLY_SEGMENTS_MAX];
     size_t text_len;

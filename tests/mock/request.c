@@ -124,3 +124,31 @@ int request_parse(const char *data, size_t len, struct request *ret_request)
     }
     return status < 0 ? status : (int)(end - data) + 4;
 }
+
+/* ---- showing it ---- */
+
+void request_add_json(const struct request *request, struct text *text)
+{
+    text_add(text, SLICE("{\"method\":"));
+    text_add_json(text, request->method);
+    text_add(text, SLICE(",\"path\":"));
+    text_add_json(text, request->path);
+    text_add(text, SLICE(",\"query\":"));
+    text_add_json(text, request->query);
+    text_add(text, SLICE(",\"headers\":{"));
+    struct slice lines = request->headers, name, value;
+    for (bool first = true; request_next_header(&lines, &name, &value); first = false) {
+        text_add(text, first ? SLICE("") : SLICE(","));
+        text_add_json(text, name);
+        text_add(text, SLICE(":"));
+        text_add_json(text, value);
+    }
+    text_add_member(text, SLICE("},\"body_size\":"), request->content_length);
+    text_add(text, SLICE(",\"body\":"));
+    if (request->body.at) {
+        text_add_json(text, request->body);
+    } else {
+        text_add(text, SLICE("null"));
+    }
+    text_add(text, SLICE("}\n"));
+}

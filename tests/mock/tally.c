@@ -7,8 +7,8 @@ static struct row {
 } rows[2 * TALLY_KEYS_MAX];
 static uint64_t key_count;
 
-/* FNV-1a; never 0. */
-static uint64_t hash_of(struct slice key)
+/* FNV-1a. */
+uint64_t tally_hash(struct slice key)
 {
     uint64_t hash = 0xcbf29ce484222325;
     for (size_t i = 0; i < key.len; i++) {
@@ -28,7 +28,7 @@ static struct row *find(uint64_t hash)
 
 uint64_t tally_add(struct slice key)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = tally_hash(key);
     struct row *row = find(hash);
     if (row->hash == 0 && key_count == TALLY_KEYS_MAX) {
         return 0;
@@ -40,5 +40,5 @@ uint64_t tally_add(struct slice key)
 
 uint64_t tally_count(struct slice key)
 {
-    return find(hash_of(key))->count;
+    return find(tally_hash(key))->count;
 }

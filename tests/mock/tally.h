@@ -8,6 +8,9 @@
 
 #define TALLY_KEYS_MAX 65536
 
+/* What keys are known by; never 0. */
+uint64_t tally_hash(struct slice key);
+
 /* Counts one more; how many that makes, 0 when there is no room. */
 uint64_t tally_add(struct slice key);
 

@@ -11,6 +11,12 @@ void text_add_number(struct text *text, uint64_t number, unsigned base)
     text_add(text, (struct slice){digits + at, sizeof digits - at});
 }
 
+void text_add_member(struct text *text, struct slice name, uint64_t number)
+{
+    text_add(text, name);
+    text_add_number(text, number, 10);
+}
+
 void text_add_ms(struct text *text, int64_t ns)
 {
     text_add_number(text, (uint64_t)ns / 1000000, 10);

@@ -42,6 +42,9 @@ static inline bool slice_is(struct slice slice, struct slice other)
 /* Adds `number` to base 10 or 16, without leading zeroes. */
 void text_add_number(struct text *text, uint64_t number, unsigned base);
 
+/* Adds `name`, which ends with the colon, and the number. */
+void text_add_member(struct text *text, struct slice name, uint64_t number);
+
 /* Adds `ns` as milliseconds, with only the decimals that are needed: 100, 0.5. */
 void text_add_ms(struct text *text, int64_t ns);
 

@@ -6,6 +6,7 @@
  *     POST /c?echo=1&fail=2&key=k        503 to the first two with this key, then what was sent, as JSON
  *     GET /_count?key=k                  how many there were
  *     GET /_stats                        what this process has seen so far, as JSON
+ *     POST /_mode?status=503             from now on all requests get that (control.h)
  *
  * It is the upstream of the demo, of the tests and of the benchmarks. In the latter it shares the machine
  * with the program that is measured, so its work per request is next to nothing: one recv and one send, no
@@ -20,7 +21,9 @@
  *     request.c    bytes -> the head of a request
  *     params.c     its query string -> what the answer should be like; a row per parameter
  *     reply.c      both -> a reply: segments to send, pauses, and the end
+ *     control.c    paths by which a process tells of itself, and is told
  *     tally.c      how often each key was asked for
+ *     record.c     what is remembered of single requests
  *     content.c    bodies as repeated segments, and gzip made of such
  *
  * Workers share nothing. Each serves its own part of the ports, so a test knows from the port whose
@@ -71,6 +74,16 @@ static const char usage[] =
     "\n"
     "Answers any request to any path as its query string asks:\n";
 
+static const char help_on_control[] =
+    "\n"
+    "Each process tells of itself, as JSON, and can be told:\n"
+    "  GET  /_stats            counters\n"
+    "  GET  /_count?key=K      how many requests had this key\n"
+    "  GET  /_gone?key=K       when clients left requests with this key (or path), in us of CLOCK_MONOTONIC\n"
+    "  GET  /_requests?key=K   requests with this key (or path) that had record=1\n"
+    "  POST /_mode?PARAMETERS  from now on all requests are answered as if these stood in their query, too;\n"
+    "                          none: as before\n";
+
 static void usage_error(const char *what, const char *value)
 {
     fprintf(stderr, "mock-upstream: %s: %s\nTry mock-upstream --help.\n", what, value);
@@ -90,7 +103,7 @@ static void print_help(void)
 {
     fputs(usage, stdout);
     params_print_help(stdout);
-    fputs("\nGET /_stats answers with the counters of the process, as JSON.\n", stdout);
+    fputs(help_on_control, stdout);
     exit(0);
 }
 

@@ -14,43 +14,7 @@
 
 #include "config/config.h"
 #include "config/config_int.h"
-
-#define LONG_TEXT_MAX (2 * CONFIG_FILE_MAX_BYTES)
-
-static struct config *load_text(const char *text, size_t size)
-{
-    cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
-    struct config *config = NULL;
-
-    if (config_parse("f.yaml", text, size, &config, &errors) < 0)
-        fail_msg("%.*s", (int)errors.text.size, errors.text.data);
-    assert_int_equal(errors.count, 0);
-    return config;
-}
-
-static struct config *load(const char *text)
-{
-    return load_text(text, strlen(text));
-}
-
-/* Exactly these lines, and the caller's pointer as it was. */
-static void expect_errors_of(const char *text, size_t size, const char *expected)
-{
-    cleanup(config_errors_done) struct config_errors errors = CONFIG_ERRORS_INIT;
-    struct config *config = NULL;
-
-    assert_int_equal(config_parse("f.yaml", text, size, &config, &errors), -1);
-    assert_null(config);
-    assert_true(errors.count > 0);
-    buf_append(&errors.text, "", 1);
-    assert_false(errors.text.failed);
-    assert_string_equal(errors.text.data, expected);
-}
-
-static void expect_errors(const char *text, const char *expected)
-{
-    expect_errors_of(text, strlen(text), expected);
-}
+#include "config_text.h"
 
 static void expect_urls_error(const char *url, const char *expected)
 {
@@ -345,15 +309,20 @@ static void unix_paths_end_at_107_bytes(void **state)
 
 /* Rows */
 
+static void for_each_row_of(const struct config_table *table,
+                            void (*use)(const struct config_table *table, const struct config_row *row))
+{
+    for (size_t i = 0; i < table->row_count; i++) {
+        use(table, &table->rows[i]);
+        if (table->rows[i].map)
+            for_each_row_of(&table->rows[i].map->table, use);
+    }
+}
+
 /* Calls `use` for every row there is, those of the maps' entries included. */
 static void for_each_row(void (*use)(const struct config_table *table, const struct config_row *row))
 {
-    for (size_t i = 0; i < config_settings.row_count; i++) {
-        const struct config_map *map = config_settings.rows[i].map;
-        use(&config_settings, &config_settings.rows[i]);
-        for (size_t j = 0; map && j < map->table.row_count; j++)
-            use(&map->table, &map->table.rows[j]);
-    }
+    for_each_row_of(&config_settings, use);
 }
 
 static void check_complete(const struct config_table *table, const struct config_row *row)
@@ -390,6 +359,10 @@ union object {
     struct config_queue queue;
     struct config_command command;
     struct config_schedule schedule;
+    struct config_upstream upstream;
+    struct config_endpoint endpoint;
+    struct config_param param;
+    struct config_part part;
 };
 
 static int set(const struct config_row *row, uint64_t value)
@@ -681,14 +654,6 @@ static void bytes_that_are_no_text_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_errors_of(cases[i].text, cases[i].size, cases[i].expected);
-}
-
-static char *repeated(const char *text, size_t times, struct buf *out)
-{
-    for (size_t i = 0; i < times; i++)
-        buf_append_str(out, text);
-    assert_false(out->failed);
-    return out->data;
 }
 
 static void files_that_would_take_long_are_refused(void **state)
@@ -1023,8 +988,10 @@ static void entries_have_the_errors_of_other_settings(void **state)
          "f.yaml:2:1: duplicate key \"queues\"; it is already on line 1, column 1\n"},
         {"queue: {}\n", "f.yaml:1:1: unknown key \"queue\"; did you mean \"queues\"?\n"},
         {"tasks: {queues: {}}\n", "f.yaml:1:9: unknown key \"queues\" in tasks; did you mean \"queues\"?\n"},
-        {"queues: [a]\n",
+        {"queues: a\n",
          "f.yaml:1:9: queues must be a mapping, the name of a queue and its settings below it\n"},
+        {"queues: [a]\n",
+         "f.yaml:1:10: queues: item 1 is not a queue; write a mapping, its name and its settings\n"},
         {"queues: {q: 4}\n", "f.yaml:1:13: queues.q must be a mapping, lines of the form key: value\n"},
         {"queues: {q: [4]}\n", "f.yaml:1:13: queues.q must be a mapping, lines of the form key: value\n"},
         {"queues: {q: &a {}}\n",
@@ -1038,7 +1005,7 @@ static void entries_have_the_errors_of_other_settings(void **state)
         {"queues: {\"\": {}}\n",
          "f.yaml:1:11: queues: \"\" is not a name; write 1 to 64 letters, digits, - and _\n"},
         {"queues: {\"a\\0\": {}}\n",
-         "f.yaml:1:11: queues: \"a\\x00\" is not a name; write 1 to 64 letters, digits, - and _\n"},
+         "f.yaml:1:11: queues: \"a\\x00\" has a control character; write it as one line of text\n"},
         {"queues: {" X32 X32 "4: {}}\n",
          "f.yaml:1:10: queues: \"" X32 X32 "4\" is not a name; write 1 to 64 letters, digits, - and _\n"},
         {"queues: {" X32 X32 ": {concurrency: x}}\n",
@@ -1449,7 +1416,8 @@ static bool same_value(const struct config_row *row, const struct config *a, con
 
 static void sample_shows_every_row_with_its_default(void **state)
 {
-    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts"};
+    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts", "upstreams",
+                                        "endpoints"};
     cleanup(buf_done) struct buf text = BUF_INIT(65536);
     cleanup(config_free_scope) struct config *defaults = load("");
 
@@ -1471,7 +1439,7 @@ static void sample_shows_every_row_with_its_default(void **state)
     }
 }
 
-/* The text of the section that `key` begins, without the "# " before each of its lines. */
+/* The comments of the section that `key` begins, as what they would be without the "# ". */
 static void uncomment_section(const char *text, const char *key, struct buf *out)
 {
     char start[CONFIG_KEY_MAX_BYTES];
@@ -1479,13 +1447,31 @@ static void uncomment_section(const char *text, const char *key, struct buf *out
     snprintf(start, sizeof(start), "\n%s:", key);
     const char *line = strstr(text, start);
     assert_non_null(line);
-    line = strchr(line + 1, '\n') + 1;
     buf_printf(out, "%s\n", start + 1);
-    for (; strncmp(line, "  # ", 4) == 0; line = strchr(line, '\n') + 1)
-        buf_printf(out, "  %.*s\n", (int)strcspn(line + 4, "\n"), line + 4);
+    for (line = strchr(line + 1, '\n') + 1; *line == ' ' || *line == '\n'; line = strchr(line, '\n') + 1) {
+        bool is_comment = strncmp(line, "  # ", 4) == 0 && !(line[4] >= 'A' && line[4] <= 'Z');
+        if (is_comment)
+            buf_printf(out, "  %.*s\n", (int)strcspn(line + 4, "\n"), line + 4);
+    }
 }
 
-/* Each map has one example, which says all that an entry can say. */
+static char *examples_of_map;
+
+/* "failure_ratio:" for the key "breaker.failure_ratio". */
+static void check_shown(const struct config_table *table, const struct config_row *row)
+{
+    const char *dot = strrchr(row->key, '.');
+    const char *word = dot ? dot + 1 : row->key;
+    const char *found = examples_of_map;
+
+    (void)table;
+    while ((found = strstr(found, word)) && !(strchr(" -{", found[-1]) && found[strlen(word)] == ':'))
+        found++;
+    if (!found)
+        fail_msg("conf/heddle.yaml does not show %s in\n%s", row->key, examples_of_map);
+}
+
+/* Each map has an example of an entry that says all that an entry can say. */
 static void sample_has_an_example_of_each_entry(void **state)
 {
     cleanup(buf_done) struct buf text = BUF_INIT(65536);
@@ -1495,30 +1481,29 @@ static void sample_has_an_example_of_each_entry(void **state)
     read_file("conf/heddle.yaml", &text);
     for (size_t i = 0; i < config_settings.row_count; i++) {
         const struct config_row *row = &config_settings.rows[i];
+        size_t start = examples.size;
         if (row->type != CONFIG_MAP)
             continue;
-        size_t start = examples.size;
         uncomment_section(text.data, row->key, &examples);
         buf_append(&examples, "", 1);
-        for (size_t j = 0; j < row->map->table.row_count; j++) {
-            char line[CONFIG_KEY_MAX_BYTES];
-            snprintf(line, sizeof(line), "\n    %s: ", row->map->table.rows[j].key);
-            if (!strstr(examples.data + start, line))
-                fail_msg("conf/heddle.yaml does not show %s.NAME.%s", row->key, row->map->table.rows[j].key);
-        }
+        assert_false(examples.failed);
+        examples_of_map = examples.data + start;
+        for_each_row_of(&row->map->table, check_shown);
         examples.size--;
     }
     cleanup(config_free_scope) struct config *config = load_text(examples.data, examples.size);
     assert_int_equal(config->tasks.queue_count, 1);
     assert_int_equal(config->tasks.command_count, 1);
     assert_int_equal(config->tasks.schedule_count, 1);
+    assert_int_equal(config->upstream_count, 1);
+    assert_int_equal(config->endpoint_count, 1);
 }
 
 static char *document; /* CONFIGURATION.md */
 
 static void check_documented(const struct config_table *table, const struct config_row *row)
 {
-    const char *dot = strchr(row->key, '.');
+    const char *dot = strrchr(row->key, '.');
     char cell[CONFIG_KEY_MAX_BYTES];
 
     (void)table;
@@ -1529,7 +1514,7 @@ static void check_documented(const struct config_table *table, const struct conf
 
 static void document_has_every_row(void **state)
 {
-    cleanup(buf_done) struct buf text = BUF_INIT(65536);
+    cleanup(buf_done) struct buf text = BUF_INIT(LONG_TEXT_MAX);
 
     (void)state;
     config_write_markdown(&text);
@@ -1541,6 +1526,8 @@ static void document_has_every_row(void **state)
     assert_non_null(
         strstr(text.data, "| `timeout` | duration | `10s` | 1ms to 1h | Longest time for one URL"));
     assert_non_null(strstr(text.data, "\n## queues.NAME\n"));
+    assert_non_null(strstr(text.data, "\n### upstreams.NAME.breaker\n"));
+    assert_non_null(strstr(text.data, "\n## endpoints.PATH.parts.NAME\n"));
     assert_non_null(
         strstr(text.data, "| `argv` | list of texts | none: must be given | 1 to 64 | The program"));
 }

@@ -4,7 +4,7 @@
 
 #include <curl/curl.h>
 
-#include "tasks/hosts.h"
+#include "fetch/hosts.h"
 
 static char *patterns[] = {
     (char *)(uintptr_t) "example.com",     (char *)(uintptr_t) "*.below.test",
@@ -20,7 +20,7 @@ static void assert_allowed(const char *const *urls, size_t count, bool is_allowe
 {
     for (size_t i = 0; i < count; i++) {
         struct err err = {0};
-        if (task_host_is_allowed(&allowed, urls[i], &err) != is_allowed)
+        if (hosts_allow_url(&allowed, "tasks", urls[i], &err) != is_allowed)
             fail_msg("%s: %s", urls[i], err.text);
         assert_int_equal(err.text[0] == '\0', is_allowed);
     }
@@ -151,7 +151,7 @@ static void a_password_is_not_repeated(void **state)
     struct err err = {0};
     (void)state;
 
-    assert_false(task_host_is_allowed(&allowed, "http://user:secret@evil.test/", &err));
+    assert_false(hosts_allow_url(&allowed, "tasks", "http://user:secret@evil.test/", &err));
     assert_null(strstr(err.text, "secret"));
 }
 
@@ -161,7 +161,7 @@ static void an_empty_list_allows_nothing(void **state)
     struct err err = {0};
     (void)state;
 
-    assert_false(task_host_is_allowed(&none, "http://example.com/", &err));
+    assert_false(hosts_allow_url(&none, "tasks", "http://example.com/", &err));
     assert_int_equal(err.code, -EACCES);
 }
 
@@ -205,18 +205,18 @@ static void patterns_are_checked(void **state)
     (void)state;
 
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
-        if (task_host_check_pattern(good[i], NULL) != 0)
+        if (hosts_check_pattern(good[i], NULL) != 0)
             fail_msg("\"%s\" is refused", good[i]);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err err = {0};
-        if (task_host_check_pattern(bad[i], &err) != -EINVAL)
+        if (hosts_check_pattern(bad[i], &err) != -EINVAL)
             fail_msg("\"%s\" is taken", bad[i]);
         assert_true(err.text[0] != '\0');
     }
     memset(longest, 'x', sizeof(longest));
     longest[CONFIG_HOST_MAX_BYTES + 1] = '\0';
-    assert_int_equal(task_host_check_pattern(longest, NULL), -EINVAL);
-    assert_int_equal(task_host_check_pattern(longest + 1, NULL), 0);
+    assert_int_equal(hosts_check_pattern(longest, NULL), -EINVAL);
+    assert_int_equal(hosts_check_pattern(longest + 1, NULL), 0);
 }
 
 /* What a list allows is what is called: the host of each URL, as the fetch pool has it, is the one that was

@@ -249,8 +249,8 @@ static void a_table_that_says_two_things_is_refused(void **state)
         {"/a", "/{x", HTTP_GET, -EINVAL},
         {"/a", "/x}", HTTP_GET, -EINVAL},
         {"/a", "/{}", HTTP_GET, -EINVAL},
-        {"/a", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}", HTTP_GET, 0},
-        {"/a", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}", HTTP_GET, -EINVAL},
+        {"/a", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}", HTTP_GET, 0},
+        {"/a", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}", HTTP_GET, -EINVAL},
     };
     (void)state;
 

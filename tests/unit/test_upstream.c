@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 
+#include "upstream/upstream_int.h"
+
 /* ---- one call ---- */
 
 static void a_plain_call_is_answered(void **state)
@@ -354,6 +356,14 @@ static void a_retry_after_beyond_the_deadline_ends_it(void **state)
     rig_end(&rig);
 }
 
+static bool has_a_resting_flight(void *arg)
+{
+    struct upstream *upstream = arg;
+
+    LOCK(&upstream->lock);
+    return !TAILQ_EMPTY(&upstream->paused);
+}
+
 static void a_call_that_rests_can_be_cancelled(void **state)
 {
     const struct fetch_call request = {.method = "GET"};
@@ -365,8 +375,7 @@ static void a_call_that_rests_can_be_cancelled(void **state)
     probe_init(&probe, &rig, "/?fail=1&key=retry-rest&retry_after=50");
     probe.call.request = &request;
     probe_submit(&probe, &rig);
-    while (ask_mock(&rig, "/_count?key=retry-rest", "count") < 1)
-        continue;
+    wait_until(has_a_resting_flight, rig.upstream);
     upstream_cancel(&probe.call);
     upstream_cancel(&probe.call);
     probe_wait(&probe);

@@ -6,6 +6,10 @@
     heddle.py    the program under test, with a configuration of its own
     nginx.py     nginx in front of it, from the configuration that `make run` uses
     mock.py      the upstream that answers as the query string asks
+    endpoints.py upstreams and endpoints: configurations, answers, what heddle shows of them
+    tls.py       certificates, and nginx as an upstream that speaks TLS
+    names.py     names that mean what the test says
+    black_hole.py  an address that swallows connections
     smtp.py      a mail server that answers as the test says
     fastcgi.py   a FastCGI client that can also misbehave
     backend.py   a FastCGI server that stands in for heddle, to look at nginx

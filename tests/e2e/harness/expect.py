@@ -3,7 +3,8 @@
 import re
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-REASONS = {"http_status", "timeout", "dns", "connect", "tls", "too_large", "protocol", "cancelled"}
+REASONS = {"http_status", "timeout", "dns", "connect", "tls", "too_large", "protocol", "cancelled",
+           "forbidden", "overloaded", "circuit_open"}
 
 
 def problem(reply, status, title=None):
@@ -62,3 +63,8 @@ def by_url(body):
     results = {result["url"]: result for result in body["results"]}
     assert len(results) == len(body["results"])
     return results
+
+
+def retry_after(reply):
+    """The seconds after which it asks us to come again."""
+    return int(reply.headers["retry-after"])

@@ -12,11 +12,15 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class MockUpstream(Program):
-    def __init__(self, directory, ports=1):
-        super().__init__("mock-upstream", [MOCK_UPSTREAM, "--port", 0, "--ports", ports], directory,
-                         stdout=subprocess.PIPE, text=True)
+    def __init__(self, directory, ports=1, address="127.0.0.1", port=0, name="mock-upstream"):
+        command = [MOCK_UPSTREAM, "--address", address, "--port", port, "--ports", ports]
+        super().__init__(name, command, directory, stdout=subprocess.PIPE, text=True)
         word, *self.origins = self.process.stdout.readline().split()
         assert word == "listening"
+
+    @property
+    def port(self):
+        return int(self.origins[0].partition(":")[2])
 
     def url(self, path="/", scheme="http", origin=0, **query):
         """A URL of the upstream; `query` as tests/mock/params.c describes it, text or bytes."""
@@ -24,6 +28,26 @@ class MockUpstream(Program):
                  for name, value in query.items()]
         return f"{scheme}://{self.origins[origin]}{path}" + ("?" + "&".join(pairs) if pairs else "")
 
-    def stats(self):
-        with _opener.open(f"http://{self.origins[0]}/_stats", timeout=20) as answer:
+    def read(self, path, method="GET", **query):
+        request = urllib.request.Request(self.url(path, **query), method=method)
+        with _opener.open(request, timeout=20) as answer:
             return json.load(answer)
+
+    def stats(self):
+        return self.read("/_stats")
+
+    def mode(self, **query):
+        """From now on all requests are answered as if this stood in their query, too; nothing: as before."""
+        self.read("/_mode", "POST", **query)
+
+    def count(self, key):
+        """Requests with this key."""
+        return self.read("/_count", key=key)["count"]
+
+    def gone(self, key):
+        """When clients left requests with this key (or path): seconds, as time.monotonic counts them."""
+        return [at / 1e6 for at in self.read("/_gone", key=key)["gone"]]
+
+    def requests(self, key):
+        """The requests with this key (or path) and record=1."""
+        return self.read("/_requests", key=key)["requests"]

@@ -1,4 +1,4 @@
-#include "tasks/hosts.h"
+#include "fetch/hosts.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -95,7 +95,7 @@ static bool pattern_read(const char *text, struct pattern *ret_pattern)
     return true;
 }
 
-int task_host_check_pattern(const char *text, struct err *err)
+int hosts_check_pattern(const char *text, struct err *err)
 {
     struct pattern pattern;
     char quoted[PARSE_QUOTED_SIZE];
@@ -149,8 +149,8 @@ static bool place_is_allowed(const struct config_list *allowed, const struct fet
     return false;
 }
 
-bool task_target_is_allowed(const struct config_list *allowed, const struct fetch_target *target,
-                            struct err *err)
+bool hosts_allow_target(const struct config_list *allowed, const char *who, const struct fetch_target *target,
+                        struct err *err)
 {
     struct fetch_place place = fetch_target_place(target);
     char quoted[PARSE_QUOTED_SIZE];
@@ -161,8 +161,8 @@ bool task_target_is_allowed(const struct config_list *allowed, const struct fetc
     }
     if (place_is_allowed(allowed, &place))
         return true;
-    err_set(err, -EACCES, "the host %s at port %u is not among those that tasks may call",
-            parse_quote(place.host, strlen(place.host), quoted), place.port);
+    err_set(err, -EACCES, "the host %s at port %u is not among those that %s may call",
+            parse_quote(place.host, strlen(place.host), quoted), place.port, who);
     return false;
 }
 
@@ -171,9 +171,9 @@ static void target_free_scope(struct fetch_target **target)
     fetch_target_free(*target);
 }
 
-bool task_host_is_allowed(const struct config_list *allowed, const char *url, struct err *err)
+bool hosts_allow_url(const struct config_list *allowed, const char *who, const char *url, struct err *err)
 {
     cleanup(target_free_scope) struct fetch_target *target = NULL;
 
-    return fetch_target_create(url, &target, err) == 0 && task_target_is_allowed(allowed, target, err);
+    return fetch_target_create(url, &target, err) == 0 && hosts_allow_target(allowed, who, target, err);
 }
