@@ -15,8 +15,10 @@ CFLAGS_release := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 CFLAGS_asan  := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan  := -O1 -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS_fuzz  := -O1 -fsanitize=fuzzer-no-link,address,undefined
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 CFLAGS  := -std=gnu17 -g -pthread -D_GNU_SOURCE -DHEDDLE_VERSION='"$(VERSION)"' -Iapp $(WARN) $(CFLAGS_$(MODE)) \
            $(EXTRA_CFLAGS)
 LDFLAGS := -pthread $(LDFLAGS_$(MODE))
@@ -66,6 +68,10 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libheddle.a
 	@mkdir -p $(@D)
 	$(call SAY,LD)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
+# With clang: scripts/fuzz.sh.
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libheddle.a
+	$(call SAY,LD)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call SAY,CC)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -107,11 +113,11 @@ N ?= 1000
 torture: programs
 	@TORTURE_CYCLES=$(N) HEDDLE=$(BUILD)/heddle $(PYTEST) -q tests/e2e/test_crash.py -k acknowledged
 
-# The parsers, FUZZ_SECONDS each, from the corpus in the tree.
+# The parsers, or those that FUZZ names, FUZZ_SECONDS each, from the corpus in the tree.
 FUZZ_SECONDS ?= 60
 fuzz:
 	@scripts/deps.sh build lint
-	@scripts/fuzz.sh $(FUZZ_SECONDS)
+	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ)
 
 lint:
 	@scripts/deps.sh lint

@@ -64,7 +64,8 @@ static struct need need_of_urls(uint64_t count, uint64_t busiest, uint64_t max_c
 }
 
 /* Of the parts of an endpoint that go to one upstream, all at once; a hedged one is asked twice. */
-static uint64_t attempts_at_once(const struct config_endpoint *endpoint, const struct config_upstream *upstream)
+static uint64_t attempts_at_once(const struct config_endpoint *endpoint,
+                                 const struct config_upstream *upstream)
 {
     uint64_t count = 0;
 

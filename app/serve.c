@@ -41,11 +41,14 @@ static int create_targets(struct app *app, struct err *err)
 {
     size_t count = app->config->concurrent_requests.urls.count;
 
+    int rc = networks_create(&app->config->concurrent_requests.client_networks, &app->client_networks, err);
+    if (rc < 0)
+        return rc;
     app->targets = calloc(count + 1, sizeof(struct fetch_target *));
     if (!app->targets)
         return err_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        int rc = fetch_target_create(app->config->concurrent_requests.urls.items[i], &app->targets[i], err);
+        rc = fetch_target_create(app->config->concurrent_requests.urls.items[i], &app->targets[i], err);
         if (rc < 0)
             return rc;
     }
@@ -64,7 +67,8 @@ static void on_store_failed(void *arg)
 
 static int create_tasks(struct app *app, struct err *err)
 {
-    app->services = (struct task_services){.config = app->config, .fetch = app->fetch, .mailer = app->mailer};
+    app->services = (struct task_services){
+        .config = app->config, .fetch = app->fetch, .upstreams = app->upstreams, .mailer = app->mailer};
     struct task_engine_config config = {
         .kinds = task_kinds,
         .services = &app->services,
@@ -154,6 +158,7 @@ static void free_parts(struct app *app)
     for (size_t i = 0; app->targets && app->targets[i]; i++)
         fetch_target_free(app->targets[i]);
     free(app->targets);
+    networks_free(app->client_networks);
 }
 
 /* ---- signals ---- */

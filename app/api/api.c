@@ -70,10 +70,11 @@ size_t api_check(const struct config *config, const char *name, struct buf *out)
         if (!is_own(path))
             continue;
         count++;
-        buf_printf(out,
-                   "%s: endpoints: %s: paths that begin with %.*s are heddle's own; choose another one, such as "
-                   "/api%s\n",
-                   name, path, (int)(strcspn(path + 1, "/") + 1), path, path);
+        buf_printf(
+            out,
+            "%s: endpoints: %s: paths that begin with %.*s are heddle's own; choose another one, such as "
+            "/api%s\n",
+            name, path, (int)(strcspn(path + 1, "/") + 1), path, path);
     }
     return count;
 }

@@ -6,6 +6,7 @@
 #include "base/budget.h"
 #include "config/config.h"
 #include "fetch/fetch.h"
+#include "fetch/networks.h"
 #include "front/front.h"
 #include "mail/mail.h"
 #include "tasks/engine.h"
@@ -21,6 +22,7 @@ struct app {
     struct upstreams *upstreams;
     struct budget buffered; /* bodies that are held at the same time */
     struct api_table *table;
+    struct networks *client_networks; /* for addresses of clients' URLs */
     struct fetch_target **targets; /* one for each of concurrent_requests.urls */
     struct mailer *mailer;
     struct task_services services;

@@ -83,6 +83,19 @@ static struct fan_out *create(struct request *req)
     return NULL;
 }
 
+/* A fetch that has waited for fetch.timeout has had its time, so that a list takes no longer than those it is
+ * fetched in: with max_concurrency one after the other.  Beyond that nothing is tried again; the slack lets the
+ * fetch end by its own time-out. */
+#define SLACK_MS 10
+
+static uint64_t deadline_ns(const struct config *config, uint64_t start_ns, size_t count)
+{
+    size_t at_once = config->concurrent_requests.max_concurrency;
+    size_t rounds = at_once > 0 && count > at_once ? (count + at_once - 1) / at_once : 1;
+
+    return clock_deadline_ns(start_ns, rounds * config->fetch.timeout_ms + SLACK_MS);
+}
+
 /* Takes the request and the fan-out, in any case.  `options` says which URLs. */
 static void run(struct request *req, struct fan_out *fan_out, struct url_list_options options)
 {
@@ -92,7 +105,7 @@ static void run(struct request *req, struct fan_out *fan_out, struct url_list_op
     options.upstreams = app->upstreams;
     options.max_concurrency = app->config->concurrent_requests.max_concurrency;
     options.keep_max_bytes = gather_keep_bytes(fan_out->content_chars);
-    options.deadline_ns = CLOCK_NEVER;
+    options.deadline_ns = deadline_ns(app->config, fan_out->exchange.start_ns, options.count);
     options.budget = &app->buffered;
     options.part_ended = exchange_part_ended;
     options.done = on_done;

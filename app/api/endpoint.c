@@ -12,6 +12,7 @@
 #include "api/headers.h"
 #include "gather/answer.h"
 #include "gather/plan.h"
+const struct arguments_rules *plan_rules(const struct plan *plan);
 
 struct endpoint_call {
     struct exchange exchange;
@@ -115,12 +116,10 @@ static struct arguments *read_arguments(struct request *req, const struct plan *
 {
     const struct request_reader reader = {
         .arg = req, .path_arg = find_path_arg, .query = find_query, .header = find_header, .body = find_body};
-    struct arguments_problem problem = {.status = 500};
+    struct arguments_problem problem;
     struct arguments *arguments;
-    size_t count;
-    const struct template_place *const *places = plan_places(plan, &count);
 
-    if (arguments_create(plan_endpoint(plan), places, count, &reader, &arguments, &problem) == 0)
+    if (arguments_create(plan_rules(plan), &reader, &arguments, &problem) == 0)
         return arguments;
     if (problem.name[0] != '\0')
         request_problem_with(req, problem.status, "parameter", problem.name, "%s", problem.text);

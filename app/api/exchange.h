@@ -40,8 +40,8 @@ struct exchange {
     atomic_bool is_done;
     /* in `fill` only: */
     struct buf event;
-    size_t written;  /* of `event` */
-    size_t told;     /* parts */
+    size_t written; /* of `event` */
+    size_t told;    /* parts */
     bool is_told_all;
 };
 

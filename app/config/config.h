@@ -10,11 +10,11 @@
  * Threads:   loading reads the environment, so no other thread may change that meanwhile.  A loaded snapshot
  *            is read-only and may be shared by all threads.
  * Ownership: the caller owns the snapshot; everything it points to goes with it.
- * Invariants: every value is in the range that its row in rows.c, entries.c, upstreams.c or endpoints.c gives;
- *            no pointer but that of an empty list or map, of a default that is not given, and the unused half
- *            of `listen` is NULL.  The parts of an endpoint wait for one another without cycles, templates,
- *            pointers and patterns are valid, and placeholders name what there is.  A 0 that stands for "choose for
- *            me" is left as 0: who uses the value chooses. */
+ * Invariants: every value is in the range that its row in rows.c, entries.c, upstreams.c or endpoints.c
+ *            gives; no pointer but that of an empty list or map, of a default that is not given, and the
+ *            unused half of `listen` is NULL.  Templates, pointers and patterns are valid, placeholders name
+ *            what there is, and parts wait for one another without circles.  A 0 that stands for "choose
+ *            for me" is left as 0: who uses the value chooses. */
 #pragma once
 
 #include "base/buf.h"
@@ -99,8 +99,9 @@ enum config_tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 /* A service that parts of endpoints are fetched from, and how it is treated when it misbehaves. */
 struct config_upstream {
     char *name;
-    char *base_url; /* absolute, http or https, without query, fragment, user, and slash at the end: a part's path
-                     * goes behind it */
+    /* Absolute, http or https, without query, fragment, user, and slash at the end: a part's path goes behind
+     * it. */
+    char *base_url;
     uint64_t timeout_ms;       /* of one attempt */
     size_t max_response_bytes; /* of one answer, decoded */
     bool http2;                /* where TLS offers it */
@@ -124,8 +125,8 @@ struct config_upstream {
         unsigned max_attempts; /* the first included */
         uint64_t backoff_base_ms;
         uint64_t backoff_max_ms;
-        double budget;              /* of the recent requests, 0 to 1 */
-        unsigned budget_min_per_s;  /* and always as many */
+        double budget;               /* of the recent requests, 0 to 1 */
+        unsigned budget_min_per_s;   /* and always as many */
         struct config_list statuses; /* "502": tried again */
     } retry;
 
@@ -153,12 +154,12 @@ enum config_param_type { PARAM_STRING, PARAM_INTEGER, PARAM_NUMBER, PARAM_BOOLEA
 
 /* What a value from the client has to be before it is put anywhere. */
 struct config_param {
-    char *name; /* as placeholders say it (base/template.h): "id", "query.limit", "header.Accept", "body./a" */
+    char *name; /* as placeholders have it (base/template.h): "id", "query.limit", "body./a" */
     enum config_param_type type;
-    char *pattern;      /* POSIX extended regular expression that all of it must match; "": any */
-    char *default_text; /* NULL: none */
-    double min;         /* of numbers; -INFINITY: none */
-    double max;         /* INFINITY: none */
+    char *pattern;       /* POSIX extended regular expression that all of it must match; "": any */
+    char *default_text;  /* NULL: none */
+    double min;          /* of numbers; -INFINITY: none */
+    double max;          /* INFINITY: none */
     unsigned max_length; /* bytes, of strings */
 };
 
@@ -177,7 +178,7 @@ struct config_part {
     struct config_pairs headers; /* names, and values T */
     char *body;                  /* T: JSON text whose strings may be templates; "": none */
     bool is_required;
-    uint64_t timeout_ms; /* 0: as long as the endpoint has */
+    uint64_t timeout_ms;       /* 0: as long as the endpoint has */
     size_t max_response_bytes; /* 0: as the upstream's */
     char *select;              /* JSON Pointer into the answer; "": all */
     struct config_list pick;   /* members to keep; empty: all */

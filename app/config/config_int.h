@@ -14,18 +14,18 @@ enum config_type {
     CONFIG_MODE,
     CONFIG_REAL, /* double */
     CONFIG_RATE, /* double, per second; min and max count what stands before the slash, 0 is always allowed */
-    CONFIG_NUMBER, /* double, of any sign, -inf and inf included */
-    CONFIG_BOOL,   /* bool */
-    CONFIG_CHOICE, /* one of row->names; the field is an enum in their order */
-    CONFIG_TEXT,   /* char *; min and max count bytes */
-    CONFIG_JSON,   /* char *, the text of an object; max counts bytes */
-    CONFIG_STORE,  /* char *, sqlite:PATH; max counts bytes */
+    CONFIG_NUMBER,   /* double, of any sign, -inf and inf included */
+    CONFIG_BOOL,     /* bool */
+    CONFIG_CHOICE,   /* one of row->names; the field is an enum in their order */
+    CONFIG_TEXT,     /* char *; min and max count bytes */
+    CONFIG_JSON,     /* char *, the text of an object; max counts bytes */
+    CONFIG_STORE,    /* char *, sqlite:PATH; max counts bytes */
     CONFIG_BASE_URL, /* char *, an absolute URL that paths are put behind */
     CONFIG_LISTEN,   /* struct listen_address */
-    CONFIG_URLS,   /* struct config_list; min and max count URLs */
-    CONFIG_TEXTS,  /* struct config_list; min and max count texts, of at most CONFIG_ITEM_MAX_BYTES each */
-    CONFIG_PAIRS,  /* struct config_pairs; max counts them */
-    CONFIG_MAP,    /* a pointer to the entries and their number, see struct config_map; min and max count them */
+    CONFIG_URLS,     /* struct config_list; min and max count URLs */
+    CONFIG_TEXTS,    /* struct config_list; min and max count texts, of at most CONFIG_ITEM_MAX_BYTES each */
+    CONFIG_PAIRS,    /* struct config_pairs; max counts them */
+    CONFIG_MAP,      /* a pointer to the entries and their number, see struct config_map; min and max count */
     CONFIG_TYPE_COUNT,
 };
 
@@ -39,15 +39,13 @@ struct config_row {
     bool is_secret;           /* no error repeats the value */
     size_t offset;            /* of the field in the table's struct */
     size_t size;              /* of the field */
-    const char *default_text; /* NULL: the file must give one.  "[502, 503]" for a list; maps and pairs have the
-                               * empty one, or none */
-    bool is_optional;         /* there is no default, and the field stays zero when the file gives none */
+    const char *default_text; /* "[502, 503]" for a list, maps and pairs have the empty one; NULL: none */
+    bool is_optional;         /* without a default the file need not give one: the field stays zero */
     uint64_t min;
     uint64_t max;
-    const char *const *names;     /* CONFIG_CHOICE: max + 1 of them */
-    config_text_fn check;         /* CONFIG_TEXT, each item of CONFIG_TEXTS, each text of CONFIG_PAIRS; NULL: all
-                                   * are allowed */
-    config_text_fn check_name;    /* CONFIG_PAIRS: each name; NULL: all are allowed */
+    const char *const *names;  /* CONFIG_CHOICE: max + 1 of them */
+    config_text_fn check;      /* CONFIG_TEXT, each text of CONFIG_TEXTS and CONFIG_PAIRS; NULL: all may be */
+    config_text_fn check_name; /* CONFIG_PAIRS: each name; NULL: all may be */
     config_text_fn check_first;   /* CONFIG_TEXTS: the first item, in place of `check`; NULL: as the others */
     const struct config_map *map; /* CONFIG_MAP */
     const char *help;             /* one or two sentences for CONFIGURATION.md */
@@ -87,10 +85,10 @@ struct config_table {
 /* Entries with names that the file chooses, all with the same settings.  A file writes them as a mapping,
  * `mail: {weight: 2}`, or as a sequence, `- {name: mail, weight: 2}`. */
 struct config_map {
-    const char *entry;          /* what an entry is called, with its article: "a queue" */
-    const char *identity;       /* the member of a sequence's items that is the name: "name" */
-    config_text_fn check_name;  /* it has at most CONFIG_ENTRY_NAME_MAX_BYTES then */
-    bool may_repeat;            /* a name may come again: the checks say when not */
+    const char *entry;         /* what an entry is called, with its article: "a queue" */
+    const char *identity;      /* the member of a sequence's items that is the name: "name" */
+    config_text_fn check_name; /* it has at most CONFIG_ENTRY_NAME_MAX_BYTES then */
+    bool may_repeat;           /* a name may come again: the checks say when not */
     const char *help;
     const char *name_help; /* what a name may be, for CONFIGURATION.md */
     size_t entry_size;     /* its struct begins with char *name */
@@ -150,8 +148,8 @@ void config_object_done(const struct config_table *table, void *object);
 must_check int config_value_add_pair(const struct config_row *row, const char *name, const char *text,
                                      void *object, struct err *err);
 
-/* The array with room for one item more behind `count`, NULL without memory: then it is as before.  There is room
- * for the next power of two, so that a file pays for what it has and not for what it could have. */
+/* The array with room for one item more behind `count`, NULL without memory: then it is as before.  There is
+ * room for the next power of two, so that a file pays for what it has and not for what it could have. */
 must_check void *config_grow(void *items, size_t count, size_t item_size);
 
 /* Adds an entry with the defaults to the map of the row in `object`.  Entries of the same map may move. */
@@ -178,23 +176,23 @@ int config_check_sender(const char *text, struct err *err);         /* "name@exa
 int config_check_allowed_host(const char *text, struct err *err);   /* "*.example.org", "127.0.0.1:80" */
 int config_check_mail_server(const char *text, struct err *err);    /* "smtp://HOST:PORT" or "" */
 
-int config_check_network(const char *text, struct err *err);        /* "10.0.0.0/8" */
-int config_check_base_url(const char *url, struct err *err);        /* without query and fragment */
-int config_check_retry_status(const char *text, struct err *err);   /* "502" */
-int config_check_pattern(const char *text, struct err *err);        /* a POSIX extended regular expression, or "" */
-int config_check_endpoint_path(const char *text, struct err *err);  /* "/customers/{id}" */
-int config_check_param_name(const char *text, struct err *err);     /* "id", "query.limit" */
-int config_check_part_name(const char *text, struct err *err);      /* no word that placeholders begin with */
-int config_check_header_name(const char *text, struct err *err);    /* one that a part or a client may set */
+int config_check_network(const char *text, struct err *err);       /* "10.0.0.0/8" */
+int config_check_base_url(const char *url, struct err *err);       /* without query and fragment */
+int config_check_retry_status(const char *text, struct err *err);  /* "502" */
+int config_check_pattern(const char *text, struct err *err);       /* a regular expression, or "" */
+int config_check_endpoint_path(const char *text, struct err *err); /* "/customers/{id}" */
+int config_check_param_name(const char *text, struct err *err);    /* "id", "query.limit" */
+int config_check_part_name(const char *text, struct err *err);     /* no word that placeholders begin with */
+int config_check_header_name(const char *text, struct err *err);   /* one that a part or a client may set */
 int config_check_header_template(const char *text, struct err *err);
 int config_check_path_template(const char *text, struct err *err);
 int config_check_template(const char *text, struct err *err);
-int config_check_json_template(const char *text, struct err *err);  /* or "" */
-int config_check_pointer(const char *text, struct err *err);        /* a JSON Pointer */
+int config_check_json_template(const char *text, struct err *err); /* or "" */
+int config_check_pointer(const char *text, struct err *err);       /* a JSON Pointer */
 
 /* Whether the endpoint's path, which is valid, has this parameter. */
 bool config_path_has_param(const char *path, const char *name);
-/* Whether the paths of two endpoints stand for the same: they differ in the names of parameters at the most. */
+/* Whether the paths of two endpoints mean the same: they differ in the names of parameters at the most. */
 bool config_paths_clash(const char *a, const char *b);
 
 /* The checks of the tables; NULL behind the last. */
@@ -209,8 +207,8 @@ extern const config_together_fn config_part_checks[];
 /* Whether all of `text` matches a pattern: 1, 0, or -ENOMEM. */
 must_check int config_pattern_matches(const char *pattern, const char *text);
 
-/* Calls `visit` with each place of the part's templates and the key that it stands in, until it returns other than
- * 0; what it returned.  -ENOMEM. */
+/* Calls `visit` with each place of the part's templates and the key that it stands in, until it returns other
+ * than 0.  Returns what it returned, or -ENOMEM. */
 typedef int (*config_place_fn)(const struct template_place *place, const char *key, void *arg);
 must_check int config_visit_places(const struct config_part *part, config_place_fn visit, void *arg);
 

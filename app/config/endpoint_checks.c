@@ -138,8 +138,8 @@ static int check_default(const struct config_scope *scope, struct config_conflic
     if (r == 0)
         wrong = "does not match the pattern";
     if (wrong)
-        return err_set(err, -EINVAL, "%s %s", parse_quote(param->default_text, strlen(param->default_text), quoted),
-                       wrong);
+        return err_set(err, -EINVAL, "%s %s",
+                       parse_quote(param->default_text, strlen(param->default_text), quoted), wrong);
     return 0;
 }
 
@@ -157,8 +157,9 @@ static int check_upstream(const struct config_scope *scope, struct config_confli
     for (size_t i = 0; i < config->upstream_count && !found; i++)
         found = strcmp(config->upstreams[i].name, part->upstream) == 0;
     ret->key = "upstream";
-    return found ? 0
-                 : err_set(err, -EINVAL, "\"%s\" is not one of the upstreams; add it to them", part->upstream);
+    return found
+               ? 0
+               : err_set(err, -EINVAL, "\"%s\" is not one of the upstreams; add it to them", part->upstream);
 }
 
 static int check_after(const struct config_scope *scope, struct config_conflict *ret, struct err *err)
@@ -194,7 +195,8 @@ static int check_place(const struct template_place *place, const char *key, void
     if (place->source == TEMPLATE_BODY && endpoint->method == METHOD_GET)
         return err_set(&stray->err, -EINVAL, "{%s}: a GET has no body", place->text);
     if (place->source == TEMPLATE_PART && config_find_part(endpoint, place->name) == endpoint->part_count)
-        return err_set(&stray->err, -EINVAL, "{%s}: the endpoint has no part \"%s\"", place->text, place->name);
+        return err_set(&stray->err, -EINVAL, "{%s}: the endpoint has no part \"%s\"", place->text,
+                       place->name);
     return 0;
 }
 
@@ -216,7 +218,8 @@ static int check_required(const struct config_scope *scope, struct config_confli
 
     if (!part->is_required || endpoint->mode == MODE_ALL)
         return 0;
-    return refuse(ret, "required", err, "has no meaning in the modes first and quorum, where any part will do");
+    return refuse(ret, "required", err,
+                  "has no meaning in the modes first and quorum, where any part will do");
 }
 
 static int check_body(const struct config_scope *scope, struct config_conflict *ret, struct err *err)
@@ -294,6 +297,6 @@ static int check_flat(const struct config_scope *scope, struct config_conflict *
 }
 
 const config_together_fn config_part_checks[] = {
-    check_upstream, check_after,   check_places, config_check_waits, check_required,
-    check_body,     check_headers, check_members, check_flat,        NULL,
+    check_upstream, check_after,   check_places,  config_check_waits, check_required,
+    check_body,     check_headers, check_members, check_flat,         NULL,
 };

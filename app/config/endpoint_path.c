@@ -37,7 +37,8 @@ static const char *wrong_with_segment(const char *segment, size_t size)
     if (memchr(segment, '?', size) || memchr(segment, '#', size))
         return "has a query or a fragment";
     if (is_param(segment, size))
-        return is_param_name(segment, size) ? NULL : "has a parameter whose name is not letters, digits and _";
+        return is_param_name(segment, size) ? NULL
+                                            : "has a parameter whose name is not letters, digits and _";
     if (memchr(segment, '{', size) || memchr(segment, '}', size))
         return "has braces that are not a whole segment";
     if (strspn(segment, SEGMENT) < size)

@@ -49,8 +49,8 @@ static const struct config_row param_rows[] = {
         .default_text = "",
         .max = 512,
         .check = config_check_pattern,
-        .help = "POSIX extended regular expression, without back-references, that all of it must match. Empty: "
-                "any.",
+        .help = "POSIX extended regular expression, without back-references, that all of it must match. "
+                "Empty: any.",
     },
     {
         .key = "default",
@@ -89,8 +89,10 @@ static const struct config_map params_map = {
     .entry = "a parameter",
     .identity = "name",
     .check_name = config_check_param_name,
-    .help = "What a value of the client's request has to be before it is put anywhere; otherwise the answer is 422.",
-    .name_help = "NAME is what placeholders say: `id`, `query.limit`, `header.Accept-Language`, `body./customer/id`.",
+    .help = "What a value of the client's request has to be before it is put anywhere; otherwise the answer "
+            "is 422.",
+    .name_help = "NAME is what placeholders say: `id`, `query.limit`, `header.Accept-Language`, "
+                 "`body./customer/id`.",
     .entry_size = sizeof(struct config_param),
     .count_offset = offsetof(struct config_endpoint, param_count),
     .table = {.rows = param_rows, .row_count = ARRAY_LEN(param_rows), .checks = config_param_checks},
@@ -134,7 +136,8 @@ static const struct config_row part_rows[] = {
         .default_text = "{}",
         .max = CONFIG_PAIRS_MAX,
         .check = config_check_template,
-        .help = "Its query: names, and values that are templates: `{customer: \"{id}\", limit: \"{query.limit:10}\"}`.",
+        .help = "Its query: names, and values that are templates: `{customer: \"{id}\", limit: "
+                "\"{query.limit:10}\"}`.",
     },
     {
         .key = "headers",
@@ -153,16 +156,17 @@ static const struct config_row part_rows[] = {
         .default_text = "",
         .max = 8192,
         .check = config_check_json_template,
-        .help = "JSON text whose strings may be templates; a string that is one placeholder and nothing else becomes "
-                "the value itself, of whatever type: `'{\"customer\": \"{body./id}\"}'`. Empty: none.",
+        .help = "JSON text whose strings may be templates; a string that is one placeholder and nothing else "
+                "becomes the value itself, of whatever type: `'{\"customer\": \"{body./id}\"}'`. Empty: "
+                "none.",
     },
     {
         .key = "required",
         .type = CONFIG_BOOL,
         PART(is_required),
         .default_text = "false",
-        .help = "Whether the whole answer is an error (502, 503 or 504) when this part fails. Without, it is 200 "
-                "with `complete: false`.",
+        .help = "Whether the whole answer is an error (502, 503 or 504) when this part fails. Without, it is "
+                "200 with `complete: false`.",
     },
     {
         .key = "timeout",
@@ -212,8 +216,8 @@ static const struct config_row part_rows[] = {
         .default_text = "[]",
         .max = CONFIG_PARTS_MAX,
         .check = config_check_name,
-        .help = "Parts that must have succeeded before this one starts; those that its placeholders name need not be "
-                "written here.",
+        .help = "Parts that must have succeeded before this one starts; those that its placeholders name "
+                "need not be written here.",
     },
 };
 
@@ -221,11 +225,11 @@ static const struct config_map parts_map = {
     .entry = "a part",
     .identity = "name",
     .check_name = config_check_part_name,
-    .help = "What an endpoint's answer is made of. All parts that wait for no other are fetched at once. Templates "
-            "are texts with placeholders, `{SOURCE}` or `{SOURCE:DEFAULT}`; `{{` and `}}` stand for braces. A SOURCE "
-            "is a parameter of the path (`id`), `query.NAME`, `header.NAME`, `body.POINTER` (a place in the JSON body "
-            "of a POST) or `PART.POINTER` (a place in another part, which is then waited for). Values are escaped for "
-            "the place they go to.",
+    .help = "What an endpoint's answer is made of. All parts that wait for no other are fetched at once. "
+            "Templates are texts with placeholders, `{SOURCE}` or `{SOURCE:DEFAULT}`; `{{` and `}}` stand "
+            "for braces. A SOURCE is a parameter of the path (`id`), `query.NAME`, `header.NAME`, "
+            "`body.POINTER` (a place in the JSON body of a POST) or `PART.POINTER` (a place in another part, "
+            "which is then waited for). Values are escaped for the place they go to.",
     .name_help = CONFIG_NAME_HELP,
     .entry_size = sizeof(struct config_part),
     .count_offset = offsetof(struct config_endpoint, part_count),
@@ -250,7 +254,8 @@ static const struct config_row endpoint_rows[] = {
         .default_text = "GET",
         .max = METHOD_POST,
         .names = method_names,
-        .help = "The method that it answers; GET answers HEAD too. An endpoint for each may have the same path.",
+        .help = "The method that it answers; GET answers HEAD too. An endpoint for each may have the same "
+                "path.",
     },
     {
         .key = "timeout",
@@ -269,8 +274,8 @@ static const struct config_row endpoint_rows[] = {
         .default_text = "all",
         .max = MODE_QUORUM,
         .names = mode_names,
-        .help = "When it is complete: `all` parts have succeeded, the `first` one has, or as many as `quorum` says; "
-                "the rest is then cancelled.",
+        .help = "When it is complete: `all` parts have succeeded, the `first` one has, or as many as "
+                "`quorum` says; the rest is then cancelled.",
     },
     {
         .key = "quorum",
@@ -287,7 +292,8 @@ static const struct config_row endpoint_rows[] = {
         .default_text = "parts",
         .max = MERGE_FLAT,
         .names = merge_names,
-        .help = "`parts`: each part's value under its name. `flat`: one object with the members of all of them.",
+        .help = "`parts`: each part's value under its name. `flat`: one object with the members of all of "
+                "them.",
     },
     {
         .key = "max_response",

@@ -147,9 +147,7 @@ const struct config_map config_commands = {
     .name_help = CONFIG_NAME_HELP,
     .entry_size = sizeof(struct config_command),
     .count_offset = offsetof(struct config, tasks.command_count),
-    .table = {.rows = command_rows,
-              .row_count = ARRAY_LEN(command_rows),
-              .checks = config_command_checks},
+    .table = {.rows = command_rows, .row_count = ARRAY_LEN(command_rows), .checks = config_command_checks},
 };
 
 /* Schedules */
@@ -246,7 +244,5 @@ const struct config_map config_schedules = {
     .name_help = CONFIG_NAME_HELP,
     .entry_size = sizeof(struct config_schedule),
     .count_offset = offsetof(struct config, tasks.schedule_count),
-    .table = {.rows = schedule_rows,
-              .row_count = ARRAY_LEN(schedule_rows),
-              .checks = config_schedule_checks},
+    .table = {.rows = schedule_rows, .row_count = ARRAY_LEN(schedule_rows), .checks = config_schedule_checks},
 };

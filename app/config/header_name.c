@@ -8,9 +8,13 @@
 /* Those of a connection (RFC 9110, section 7.6.1), those that the sender makes of the message itself, and
  * those that heddle sends. */
 static const char *const refused[] = {
-    "Accept-Encoding", "Connection", "Content-Length", "Expect",      "HTTP2-Settings",    "Host",
-    "Keep-Alive",      "TE",         "Trailer",        "Traceparent", "Transfer-Encoding", "Upgrade",
-    "X-Request-Id",    "X-Request-Timeout",
+    "Accept-Encoding",   "Connection",
+    "Content-Length",    "Expect",
+    "HTTP2-Settings",    "Host",
+    "Keep-Alive",        "TE",
+    "Trailer",           "Traceparent",
+    "Transfer-Encoding", "Upgrade",
+    "X-Request-Id",      "X-Request-Timeout",
 };
 
 static bool is_refused(const char *name)

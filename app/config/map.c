@@ -36,6 +36,12 @@ static void set_entries(const struct config_row *row, void *object, char *entrie
     memcpy((char *)object + row->map->count_offset, &count, sizeof(count));
 }
 
+static void entry_done(const struct config_map *map, void *entry)
+{
+    free(*(char **)entry);
+    config_object_done(&map->table, entry);
+}
+
 int config_map_add(const struct config_row *row, void *object, const char *name, struct err *err)
 {
     const struct config_map *map = row->map;
@@ -51,19 +57,19 @@ int config_map_add(const struct config_row *row, void *object, const char *name,
     void *entry = entries + count * map->entry_size;
     memset(entry, 0, map->entry_size);
     *(char **)entry = copy;
-    set_entries(row, object, entries, count + 1);
-    return config_object_init(&map->table, entry, err);
+    int r = config_object_init(&map->table, entry, err);
+    if (r < 0) /* half an entry is none */
+        entry_done(map, entry);
+    set_entries(row, object, entries, count + (r == 0));
+    return r;
 }
 
 static void clear_map(const struct config_row *row, void *object)
 {
     size_t count = config_map_count(row, object);
 
-    for (size_t i = 0; i < count; i++) {
-        void *entry = config_map_entry(row, object, i);
-        free(*(char **)entry);
-        config_object_done(&row->map->table, entry);
-    }
+    for (size_t i = 0; i < count; i++)
+        entry_done(row->map, config_map_entry(row, object, i));
     free(entries_of(row, object));
     set_entries(row, object, NULL, 0);
 }

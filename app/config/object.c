@@ -63,7 +63,8 @@ const char *object_full_name(const struct reader *reader, const struct object *o
                              char ret_name[CONFIG_KEY_MAX_BYTES])
 {
     size_t size = format_path(reader, object, ret_name);
-    int more = snprintf(ret_name + size, CONFIG_KEY_MAX_BYTES - size, "%s%s", size > 0 && *key ? "." : "", key);
+    int more =
+        snprintf(ret_name + size, CONFIG_KEY_MAX_BYTES - size, "%s%s", size > 0 && *key ? "." : "", key);
 
     /* A path, three words of at most 64 bytes or two and a name of 128, and the maps. */
     assert(more >= 0 && size + (size_t)more < CONFIG_KEY_MAX_BYTES);
@@ -75,8 +76,8 @@ const struct object *object_find(const struct reader *reader, const struct objec
 {
     const struct object *object = reader->first;
 
-    while (object && !(object->parent == parent && object->row == row &&
-                       object_fields(reader, object) == entry))
+    while (object &&
+           !(object->parent == parent && object->row == row && object_fields(reader, object) == entry))
         object = object->next;
     return object;
 }

@@ -120,8 +120,8 @@ static parts_mask startable(const struct graph *graph)
     return found;
 }
 
-/* A way from the part back to itself over parts that are behind it in the file, so that each circle is found from
- * its first one only.  The number of parts on it, 0 when there is none. */
+/* A way from the part back to itself over parts that are behind it in the file, so that each circle is found
+ * from its first one only.  The number of parts on it, 0 when there is none. */
 static size_t find_circle(const struct graph *graph, size_t start, size_t ret_way[CONFIG_PARTS_MAX])
 {
     parts_mask left[CONFIG_PARTS_MAX]; /* of each part on the way: whom it waits for and we have not tried */
@@ -209,13 +209,15 @@ int config_check_waits(const struct config_scope *scope, struct config_conflict 
     if (before == 0 || before & BIT(index)) /* the first of the circle tells of it */
         return 0;
     parts_mask stuck = graph.waits[index] & ~startable(&graph);
+    bool is_late = enough > 0 && (unsigned)__builtin_popcountll(before) >= enough;
+    if (!stuck && !is_late)
+        return 0;
     const char *first = endpoint->parts[__builtin_ctzll(stuck ? stuck : graph.waits[index])].name;
     ret->key = key_of_wait(part, first);
     if (stuck)
-        return err_set(err, -EINVAL, "the part can never start: it waits for \"%s\", which cannot either", first);
-    if (enough > 0 && (unsigned)__builtin_popcountll(before) >= enough)
-        return err_set(err, -EINVAL,
-                       "the part can never start: when what it waits for has succeeded, mode %s has enough",
-                       endpoint->mode == MODE_FIRST ? "first" : "quorum");
-    return 0;
+        return err_set(err, -EINVAL, "the part can never start: it waits for \"%s\", which cannot either",
+                       first);
+    return err_set(err, -EINVAL,
+                   "the part can never start: when what it waits for has succeeded, mode %s has enough",
+                   endpoint->mode == MODE_FIRST ? "first" : "quorum");
 }

@@ -9,8 +9,8 @@ bool check_plain_node(struct reader *reader, const char *key)
     const char *what = yaml_unsupported(&reader->yaml);
 
     if (what)
-        reader_error(reader, "%s%shas %s, which is not supported; write the value itself", key, *key ? ": " : "",
-                     what);
+        reader_error(reader, "%s%shas %s, which is not supported; write the value itself", key,
+                     *key ? ": " : "", what);
     return !what;
 }
 
@@ -27,7 +27,8 @@ static void report_unknown(struct reader *reader, const char *section, const cha
 
     parse_quote(name, strlen(name), quoted);
     if (row && !*section && strcmp(name, row->map->identity) == 0) {
-        reader_error(reader, "unknown key %s%s%s; the name stands before the settings already", quoted, in, place);
+        reader_error(reader, "unknown key %s%s%s; the name stands before the settings already", quoted, in,
+                     place);
         return;
     }
     if (reader->errors->count < CONFIG_ERRORS_MAX && config_suggest(table, section, name, near))
@@ -54,7 +55,7 @@ static bool read_key(struct reader *reader, const char *section, char ret_key[CO
     if (size == 0 || size > CONFIG_NAME_MAX_BYTES || memchr(name, '\0', size) || memchr(name, '.', size)) {
         char quoted[PARSE_QUOTED_SIZE];
         reader_error(reader, "unknown key %s; a key is one word, below its section",
-              parse_quote(name, size, quoted));
+                     parse_quote(name, size, quoted));
         return false;
     }
     snprintf(ret_key, CONFIG_KEY_MAX_BYTES, "%s%s%.*s", section, dot, (int)size, name);
@@ -64,8 +65,8 @@ static bool read_key(struct reader *reader, const char *section, char ret_key[CO
 void report_duplicate(struct reader *reader, const char *name, struct config_position at,
                       struct config_position first)
 {
-    config_error(reader->errors, reader->name, at, "duplicate key \"%s\"; it is already on line %u, column %u",
-                 name, first.line, first.column);
+    config_error(reader->errors, reader->name, at,
+                 "duplicate key \"%s\"; it is already on line %u, column %u", name, first.line, first.column);
 }
 
 /* Whether the value behind the key is to be read; notes the place of the key. */
@@ -120,7 +121,7 @@ void read_section(struct reader *reader, const char *section)
         yaml_skip(&reader->yaml);
     } else if (yaml_current(&reader->yaml) != FYET_MAPPING_START) {
         reader_error(reader, "%s must be a mapping, lines of the form key: value",
-              *place ? place : "a configuration");
+                     *place ? place : "a configuration");
         yaml_skip(&reader->yaml);
     } else {
         enum fy_event_type type;

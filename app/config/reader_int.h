@@ -22,11 +22,11 @@
  * contradicts itself is seen when all has been read. */
 struct object {
     struct object *next;
-    struct object *parent; /* NULL: this is the configuration */
+    struct object *parent;        /* NULL: this is the configuration */
     const struct config_row *row; /* the map in the parent's table that this is an entry of */
     size_t index;                 /* and which one */
     const struct config_table *table;
-    const char *identity; /* the key of an item that holds its name; NULL: it stands before the entry */
+    const char *identity;      /* the key of an item that holds its name; NULL: it stands before the entry */
     struct config_position at; /* of its name */
     struct config_position seen[]; /* of the rows, the sections and the identity; line 0: not in the file */
 };

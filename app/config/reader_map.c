@@ -41,8 +41,7 @@ static bool check_name(struct reader *reader, const struct entries *entries, con
     }
     assert(name->size - 1 <= CONFIG_ENTRY_NAME_MAX_BYTES);
     const void *other = find_entry(reader, entries, name->data);
-    const struct object *object =
-        other ? object_find(reader, entries->parent, entries->row, other) : NULL;
+    const struct object *object = other ? object_find(reader, entries->parent, entries->row, other) : NULL;
     if (object) {
         char full[CONFIG_KEY_MAX_BYTES];
         report_duplicate(reader, object_full_name(reader, object, "", full), at, object->at);
@@ -103,7 +102,8 @@ static struct object *add_named(struct reader *reader, const struct entries *ent
     buf_append(&name, key, size);
     buf_append(&name, "", 1);
     if (name.failed) {
-        reader_error(reader, "%s: a name is longer than 64KiB", entries->label);
+        reader_error(reader, "%s: %s", entries->label,
+                     size < CONFIG_VALUE_MAX_BYTES ? "out of memory" : "a name is longer than 64KiB");
         return NULL;
     }
     return add_entry(reader, entries, &name, reader->yaml.at);
@@ -218,6 +218,6 @@ void read_map(struct reader *reader, const struct config_row *row)
     if (reader->yaml.is_broken || reader->errors->count > errors)
         return;
     if (config_map_count(row, object_fields(reader, entries.parent)) < row->min)
-        config_error(reader->errors, reader->name, at, "%s: has no entries; write at least %zu", entries.label,
-                     (size_t)row->min);
+        config_error(reader->errors, reader->name, at, "%s: has no entries; write at least %zu",
+                     entries.label, (size_t)row->min);
 }

@@ -7,8 +7,9 @@
 
 int read_text(const char *raw, size_t size, bool is_secret, struct buf *out, struct err *err)
 {
+    if (size < out->max && !buf_reserve(out, size + 1))
+        return err_set(err, -ENOMEM, "out of memory");
     int r = config_substitute(raw, size, out, err);
-
     if (r == 0)
         r = config_check_value(out->data, out->size, err);
     buf_append(out, "", 1);
@@ -137,7 +138,8 @@ static const char *read_name(struct reader *reader, const struct config_row *row
     return r < 0 ? NULL : name;
 }
 
-/* Gives the pair its place among the names and its label: "....query.limit".  False when the name was there. */
+/* Gives the pair its place among the names, and its label: "....query.limit".  False, with an error, when the
+ * name was there. */
 static bool note_name(struct reader *reader, const struct config_row *row, struct names *names)
 {
     const char *name = names->text[names->count];
@@ -188,7 +190,8 @@ static void read_pairs(struct reader *reader, const struct config_row *row)
         yaml_skip(&reader->yaml);
         return;
     }
-    for (size_t number = 1; yaml_next(&reader->yaml) != FYET_MAPPING_END && !reader->yaml.is_broken; number++) {
+    for (size_t number = 1; yaml_next(&reader->yaml) != FYET_MAPPING_END && !reader->yaml.is_broken;
+         number++) {
         const char *name = NULL;
         if (number == row->max + 1)
             reader_error(reader, "%s: has more than %zu names",

@@ -193,8 +193,8 @@ static const struct config_row rows[] = {
         .default_text = "256MiB",
         .min = MIB,
         .max = 64 * GIB,
-        .help = "Bodies of upstreams that are held in memory at the same time, by all requests together; what "
-                "does not fit any more is an error (`too_large`).",
+        .help = "Bodies of upstreams that are held in memory at the same time, by all requests together; "
+                "what does not fit any more is an error (`too_large`).",
     },
     {
         .key = "fetch.max_redirects",
@@ -252,8 +252,8 @@ static const struct config_row rows[] = {
         FIELD(concurrent_requests.max_client_urls),
         .default_text = "0",
         .max = 1000,
-        .help = "URLs that a client may bring itself, in the body of a POST; more are refused with 422. 0: POST is "
-                "not allowed (405).",
+        .help = "URLs that a client may bring itself, in the body of a POST; more are refused with 422. 0: "
+                "POST is not allowed (405).",
     },
     {
         .key = "concurrent_requests.client_hosts",
@@ -262,8 +262,8 @@ static const struct config_row rows[] = {
         .default_text = "[]",
         .max = 1000,
         .check = config_check_allowed_host,
-        .help = "Where such URLs, and redirects from them, may lead; written as `tasks.allowed_hosts`. Empty: "
-                "nowhere.",
+        .help = "Where such URLs, and redirects from them, may lead; written as `tasks.allowed_hosts`. "
+                "Empty: nowhere.",
     },
     {
         .key = "concurrent_requests.client_networks",
@@ -272,9 +272,9 @@ static const struct config_row rows[] = {
         .default_text = "[]",
         .max = 1000,
         .check = config_check_network,
-        .help = "Addresses that such URLs may lead to although they are loopback, private, link-local, multicast "
-                "or otherwise not public: `10.1.0.0/16`, `fd00::/8`. What counts is the address that is really "
-                "connected to. Empty: only public ones.",
+        .help = "Addresses that such URLs may lead to although they are loopback, private, link-local, "
+                "multicast or otherwise not public: `10.1.0.0/16`, `fd00::/8`. What counts is the address "
+                "that is really connected to. Empty: only public ones.",
     },
     {
         .key = "tasks.store",

@@ -32,7 +32,7 @@ int config_check_path_template(const char *text, struct err *err)
     return config_check_template(text, err);
 }
 
-/* What is not in a placeholder must be able to stand in a header; of the rest we see to it when we know it. */
+/* What is not in a placeholder must be able to stand in a header; the rest is seen when it is known. */
 int config_check_header_template(const char *text, struct err *err)
 {
     for (const char *p = text; *p; p++) {
@@ -67,10 +67,11 @@ int config_check_param_name(const char *text, struct err *err)
         return err_set(err, r, "out of memory");
     if (is_param)
         return 0;
-    return err_set(err, -EINVAL,
-                   "%s is not the name of a parameter; write id, query.NAME, header.NAME or body.POINTER, at most "
-                   "%d bytes",
-                   parse_quote(text, strlen(text), quoted), CONFIG_PARAM_NAME_MAX_BYTES);
+    return err_set(
+        err, -EINVAL,
+        "%s is not the name of a parameter; write id, query.NAME, header.NAME or body.POINTER, at most "
+        "%d bytes",
+        parse_quote(text, strlen(text), quoted), CONFIG_PARAM_NAME_MAX_BYTES);
 }
 
 int config_check_part_name(const char *text, struct err *err)
@@ -79,7 +80,8 @@ int config_check_part_name(const char *text, struct err *err)
 
     for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
         if (strcmp(text, taken[i]) == 0)
-            return err_set(err, -EINVAL, "\"%s\" cannot be the name of a part: placeholders begin with it", text);
+            return err_set(err, -EINVAL, "\"%s\" cannot be the name of a part: placeholders begin with it",
+                           text);
     }
     return config_check_name(text, err);
 }

@@ -52,8 +52,9 @@ static int check_client_hosts(const struct config_scope *scope, struct config_co
         config->concurrent_requests.client_hosts.count > 0)
         return 0;
     ret->key = "concurrent_requests.max_client_urls";
-    return err_set(err, -EINVAL, "goes with concurrent_requests.client_hosts, which is empty: no URL would be "
-                                 "allowed");
+    return err_set(err, -EINVAL,
+                   "goes with concurrent_requests.client_hosts, which is empty: no URL would be "
+                   "allowed");
 }
 
 const config_together_fn config_together[] = {check_in_flight, check_backoff, check_mail, check_client_hosts,

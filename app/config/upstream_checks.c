@@ -71,10 +71,10 @@ static int check_key_file(const struct config_scope *scope, struct config_confli
 static int check_tls_is_spoken(const struct config_scope *scope, struct config_conflict *ret, struct err *err)
 {
     const struct config_upstream *upstream = scope->object;
-    const char *key = *upstream->tls.ca_file                          ? "tls.ca_file"
-                      : *upstream->tls.cert_file                      ? "tls.cert_file"
+    const char *key = *upstream->tls.ca_file                         ? "tls.ca_file"
+                      : *upstream->tls.cert_file                     ? "tls.cert_file"
                       : upstream->tls.min_version != TLS_VERSION_1_2 ? "tls.min_version"
-                                                                      : NULL;
+                                                                     : NULL;
 
     if (!key || !upstream->base_url || strncasecmp(upstream->base_url, "https:", 6) == 0)
         return 0;

@@ -9,7 +9,8 @@
 #define HOUR_MS   (3600 * SECOND_MS)
 
 #define FIELD(member)                                                                                        \
-    .offset = offsetof(struct config_upstream, member), .size = sizeof(((struct config_upstream *)NULL)->member)
+    .offset = offsetof(struct config_upstream, member),                                                      \
+    .size = sizeof(((struct config_upstream *)NULL)->member)
 
 static_assert(offsetof(struct config_upstream, name) == 0, "the name of an entry comes first");
 
@@ -17,13 +18,16 @@ static const char *const tls_versions[] = {"1.2", "1.3"};
 
 static const struct config_section sections[] = {
     {"", ""},
-    {"breaker", "The circuit breaker: an upstream that fails too often is left alone for a while, and its calls are "
-                "refused at once (`circuit_open`). When a name has several addresses each is watched by itself, "
-                "and a bad one is passed over, but never all of them."},
-    {"retry", "What failed and may be repeated (GET, HEAD, PUT and DELETE; errors of the transport and the chosen "
-              "statuses) is tried again, as long as the deadline allows. Retry-After is honoured."},
-    {"hedge", "A second request goes out when the first is slower than most; the first answer counts, and the "
-              "other request is cancelled. Only for GET and HEAD."},
+    {"breaker",
+     "The circuit breaker: an upstream that fails too often is left alone for a while, and its calls are "
+     "refused at once (`circuit_open`). When a name has several addresses each is watched by itself, "
+     "and a bad one is passed over, but never all of them."},
+    {"retry",
+     "What failed and may be repeated (GET, HEAD, PUT and DELETE; errors of the transport and the chosen "
+     "statuses) is tried again, as long as the deadline allows. Retry-After is honoured."},
+    {"hedge",
+     "A second request goes out when the first is slower than most; the first answer counts, and the "
+     "other request is cancelled. Only for GET and HEAD."},
     {"tls", "How heddle speaks TLS to an https upstream. Files that change are read again."},
 };
 
@@ -74,16 +78,16 @@ static const struct config_row rows[] = {
         FIELD(max_queue),
         .default_text = "1024",
         .max = 1000000,
-        .help = "Calls that may wait for one of those places; more, and those whose time would not suffice, are "
-                "refused at once (`overloaded`).",
+        .help = "Calls that may wait for one of those places; more, and those whose time would not suffice, "
+                "are refused at once (`overloaded`).",
     },
     {
         .key = "coalesce",
         .type = CONFIG_BOOL,
         FIELD(coalesce),
         .default_text = "false",
-        .help = "Whether equal GET requests that are in flight at the same time share one fetch. Equal are those "
-                "with the same URL and headers.",
+        .help = "Whether equal GET requests that are in flight at the same time share one fetch. Equal are "
+                "those with the same URL and headers.",
     },
     {
         .key = "forward_headers",
@@ -184,8 +188,8 @@ static const struct config_row rows[] = {
         .default_text = "25ms",
         .min = 1,
         .max = HOUR_MS,
-        .help = "The pause before the second attempt is any time up to this one, and doubles with each further "
-                "attempt. Must not be more than `backoff_max`.",
+        .help = "The pause before the second attempt is any time up to this one, and doubles with each "
+                "further attempt. Must not be more than `backoff_max`.",
     },
     {
         .key = "retry.backoff_max",
@@ -202,7 +206,8 @@ static const struct config_row rows[] = {
         FIELD(retry.budget),
         .default_text = "0.2",
         .max = 1,
-        .help = "Retries are at most this share of the recent requests, so that they cannot multiply an outage.",
+        .help = "Retries are at most this share of the recent requests, so that they cannot multiply an "
+                "outage.",
     },
     {
         .key = "retry.budget_min",
@@ -258,7 +263,8 @@ static const struct config_row rows[] = {
         FIELD(tls.ca_file),
         .default_text = "",
         .max = 4095,
-        .help = "File with the certificates (PEM) of the authorities that are trusted. Empty: as `fetch.ca_file`.",
+        .help = "File with the certificates (PEM) of the authorities that are trusted. Empty: as "
+                "`fetch.ca_file`.",
     },
     {
         .key = "tls.cert_file",
@@ -281,8 +287,8 @@ static const struct config_row rows[] = {
         .type = CONFIG_BOOL,
         FIELD(tls.verify),
         .default_text = "true",
-        .help = "Whether the upstream's certificate must be valid for its name. Without, anybody on the way can read "
-                "and change everything.",
+        .help = "Whether the upstream's certificate must be valid for its name. Without, anybody on the way "
+                "can read and change everything.",
     },
     {
         .key = "tls.min_version",
@@ -299,8 +305,8 @@ const struct config_map config_upstreams = {
     .entry = "an upstream",
     .identity = "name",
     .check_name = config_check_name,
-    .help = "A service that parts of endpoints are fetched from, and how it is treated when it is slow, broken or "
-            "overloaded.",
+    .help = "A service that parts of endpoints are fetched from, and how it is treated when it is slow, "
+            "broken or overloaded.",
     .name_help = CONFIG_NAME_HELP " Metrics and `GET /upstreams` show it.",
     .entry_size = sizeof(struct config_upstream),
     .count_offset = offsetof(struct config, upstream_count),

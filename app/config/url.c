@@ -50,10 +50,19 @@ static bool is_ascii(const char *text)
     return *text == '\0';
 }
 
+/* libcurl takes others as well, such as |, which another reader of the URL may take for its end. */
+static bool has_host_characters(const char *host)
+{
+    return host[0] == '[' || host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                               "0123456789-._~")] == '\0';
+}
+
 int config_check_host(const char *host, struct err *err)
 {
     if (!is_ascii(host))
         return err_set(err, -EINVAL, "the host name is not ASCII: write its xn-- form");
+    if (!has_host_characters(host))
+        return err_set(err, -EINVAL, "the host name has characters that no name has");
     if (strlen(host) > CONFIG_HOST_MAX_BYTES)
         return err_set(err, -EINVAL, "the host name has %zu bytes; at most %d are allowed", strlen(host),
                        CONFIG_HOST_MAX_BYTES);

@@ -357,7 +357,7 @@ static const struct type {
     [CONFIG_URLS] = {"a list of URLs", add_url, clear_list},
     [CONFIG_TEXTS] = {"a list of texts", add_text, clear_list},
     [CONFIG_PAIRS] = {"a mapping of names to texts", NULL, clear_pairs}, /* config_value_add_pair */
-    [CONFIG_MAP] = {"a map", NULL, NULL}, /* map.c */
+    [CONFIG_MAP] = {"a map", NULL, NULL},                                /* map.c */
 };
 
 const char *config_row_type_name(const struct config_row *row)

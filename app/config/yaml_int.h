@@ -14,7 +14,8 @@ struct yaml {
     struct fy_diag *diag;
     struct fy_event *event; /* the current one; NULL before the first and after broken YAML */
     bool is_broken;         /* the parser is not to be asked again */
-    struct config_position at; /* of the current event; without a place of its own (a value that is not there),
+    struct config_position
+        at; /* of the current event; without a place of its own (a value that is not there),
                                 * that of the event before it, its key */
     /* events that have been looked at, but are still to come: */
     struct fy_event **ahead;
@@ -47,8 +48,8 @@ enum fy_event_type yaml_current(const struct yaml *yaml);
 /* Moves to the last event of the node that begins with the current one. */
 void yaml_skip(struct yaml *yaml);
 
-/* The current event begins a mapping: looks for the value of `key` in it, without moving.  Returns 1; 0 when there
- * is none, or none that is a plain scalar; -ENOMEM. */
+/* The current event begins a mapping: looks for the value of `key` in it, without moving.  Returns 1; 0 when
+ * there is none, or none that is a plain scalar; -ENOMEM. */
 must_check int yaml_look_ahead(struct yaml *yaml, const char *key, struct yaml_value *ret_value);
 
 /* The text of the current scalar; it ends with the event. */

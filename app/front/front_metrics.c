@@ -109,7 +109,7 @@ int front_register_metrics(const struct route *routes, size_t count, struct err 
 
 static size_t route_label(const struct request *req)
 {
-    return req->route ? route_labels[req->route - first_route] : 0;
+    return req->route && route_labels ? route_labels[req->route - first_route] : 0;
 }
 
 void front_count_request(const struct request *req, int status)

@@ -164,16 +164,18 @@ static void be_over_locked(struct gather *gather, uint64_t now_ns)
             end_locked(gather->options.parts[i], PART_CANCELLED, now_ns);
 }
 
-static void settle_dependent_locked(struct part *part, bool is_ok, uint64_t now_ns)
+static void settle_dependent_locked(struct part *part, const struct part *ended, uint64_t now_ns)
 {
     struct gather *gather = part->gather;
 
     if (part->state != PART_WAITING)
         return;
-    if (!is_ok)
+    if (ended->state != PART_OK) {
+        part->cause = ended;
         end_locked(part, PART_SKIPPED, now_ns);
-    else if (--part->waits_for == 0)
+    } else if (--part->waits_for == 0) {
         gather->ready[gather->ready_count++] = part;
+    }
 }
 
 /* Those who wait for parts that have ended get ready, or are skipped, which others may wait for in turn. */
@@ -181,9 +183,8 @@ static void settle_locked(struct gather *gather, uint64_t now_ns)
 {
     while (gather->settled_count < gather->ended_count) {
         const struct part *part = gather->ended[gather->settled_count++];
-        bool is_ok = part->state == PART_OK;
         for (size_t i = gather->first_dependent[part->index]; i < gather->first_dependent[part->index + 1]; i++)
-            settle_dependent_locked(gather->dependents[i], is_ok, now_ns);
+            settle_dependent_locked(gather->dependents[i], part, now_ns);
     }
 }
 

@@ -53,6 +53,7 @@ struct part {
     size_t index;        /* in options.parts */
     uint64_t started_ns; /* 0: it never ran */
     uint64_t ended_ns;
+    const struct part *cause; /* PART_SKIPPED: the part that has not succeeded */
     /* the gather's alone: */
     size_t waits_for; /* parts that have not succeeded yet */
     bool is_started;  /* `start` has returned */

@@ -66,10 +66,24 @@ size_t gather_keep_bytes(size_t content_chars)
     return content_chars * BYTES_PER_CHAR + BYTES_BEFORE;
 }
 
+/* Room for the content of one result as UTF-8, or for its error. */
+static struct buf text_buf(size_t content_chars)
+{
+    return (struct buf)BUF_INIT(content_chars * 4 + FETCH_ERROR_SIZE * 3);
+}
+
+void gather_append_result(struct buf *out, const struct part *part, size_t content_chars)
+{
+    cleanup(buf_done) struct buf text = text_buf(content_chars);
+
+    append_result(out, &http_part_of(part)->call, content_chars, &text);
+    out->failed |= text.failed;
+}
+
 void gather_append_results(struct buf *out, const struct gather *gather, size_t content_chars,
                            uint64_t total_ns)
 {
-    cleanup(buf_done) struct buf text = BUF_INIT(content_chars * 4 + FETCH_ERROR_SIZE * 3);
+    cleanup(buf_done) struct buf text = text_buf(content_chars);
 
     buf_append_str(out, "{\"results\":[");
     for (size_t i = 0; i < gather_count(gather); i++) {

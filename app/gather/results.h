@@ -1,6 +1,6 @@
 /* results.h - what a fan-out over URLs (url_list.h) has brought, as JSON.
  *
- * Threads: any, after the gather's `done`. */
+ * Threads: any, after the gather's `done`, or for one result after the end of its part. */
 #pragma once
 
 #include "base/buf.h"
@@ -14,3 +14,6 @@ must_check size_t gather_keep_bytes(size_t content_chars);
  * there was an answer.  Sets out->failed when it does not fit or memory is short. */
 void gather_append_results(struct buf *out, const struct gather *gather, size_t content_chars,
                            uint64_t total_ns);
+
+/* Appends one of these results. */
+void gather_append_result(struct buf *out, const struct part *part, size_t content_chars);

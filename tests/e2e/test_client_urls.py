@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.endpoints import begin, finish
+from harness.endpoints import begin, finish, leave
 from harness.expect import detailed_problem
 from harness.wait import wait_until
 
@@ -150,3 +150,74 @@ def test_redirects_are_looked_at_again(start, twins):
         assert one["reason"] in ("forbidden", "protocol"), one
     assert twins[1].stats()["requests"] == 0
     assert result(program, url(twins[0], "good.test", redirect=2))["status"] == 200
+
+
+@pytest.mark.parametrize("user", ["u", "u:p", ":", "good.test", "127.0.0.1:80"])
+def test_user_names_are_refused_and_not_repeated(start, twins, user):
+    reply = post(start(), url(twins[0], f"{user}@good.test"))
+    problem = detailed_problem(reply, 422)
+    assert problem["field"] == "urls" and f"{user}@" not in problem["detail"]
+    assert twins[0].stats()["requests"] == 0
+
+
+def test_a_redirect_to_a_user_name_is_not_followed(start, twins):
+    target = url(twins[0], "u:p@good.test")
+    one = result(start(), url(twins[0], "good.test", redirect_to=target))
+    assert one["reason"] == "protocol" and twins[0].stats()["requests"] == 1
+
+
+def test_a_redirect_to_a_name_that_leads_elsewhere(start, names, twins):
+    """The host is on the list; its address is what counts."""
+    names.set("inner.test", "127.0.0.2")
+    one = result(start(), url(twins[0], "good.test", redirect_to=url(twins[1], "inner.test")))
+    assert one["reason"] == "forbidden", one
+    assert twins[1].stats()["requests"] == 0
+
+
+def test_what_is_no_json_and_what_is_too_long(start, twins):
+    program = start(max_body="1KiB")
+    target = url(twins[0], "good.test")
+    assert program.ask("POST", PATH, json.dumps({"urls": [target]}).encode()).status == 415
+    assert program.ask("POST", PATH, b"urls=" + target.encode(),
+                       {"Content-Type": "application/x-www-form-urlencoded"}).status == 415
+    assert post(program, url(twins[0], "good.test", "/" + "x" * 1100)).status == 413
+    assert twins[0].stats()["requests"] == 0
+
+
+def test_one_bad_url_and_none_is_fetched(start, twins):
+    detailed_problem(post(start(), url(twins[0], "good.test"), "http://evil.example/"), 422)
+    assert twins[0].stats()["requests"] == 0
+
+
+def test_one_refused_address_does_not_spoil_the_others(start, names, via, twins):
+    names.set("inner.test", "10.0.0.1")
+    good = url(twins[0], "good.test", body="fine", type="text/plain")
+    reply = post(via(start()), url(twins[0], "inner.test"), good)
+    results = {one["url"]: one for one in reply.json()["results"]}
+    assert results.pop(good)["content"] == "fine"
+    [refused] = results.values()
+    assert refused["reason"] == "forbidden" and "status" not in refused and "10.0.0.1" in refused["error"]
+
+
+def test_they_stream_too(start, via, twins):
+    urls = [url(twins[0], "good.test", f"/{number}") for number in range(4)]
+    body = json.dumps({"urls": urls}).encode()
+    reply = via(start()).ask("POST", PATH, body, {**JSON, "Accept": "application/x-ndjson"})
+    assert reply.status == 200 and reply.media_type() == "application/x-ndjson"
+    *results, summary = [json.loads(line) for line in reply.body.splitlines()]
+    assert {one["url"] for one in results} == set(urls) and summary.keys() == {"total_time"}
+
+
+def test_the_configurations_own_urls_need_no_permission(start, twins):
+    program = start(urls=[url(twins[1], "bad.test")], networks=())
+    [one] = program.ask("GET", PATH).json()["results"]
+    assert one["status"] == 200
+
+
+def test_a_client_that_leaves_ends_the_fetches(start, twins):
+    program = start()
+    body = json.dumps({"urls": [url(twins[0], "good.test", delay=600_000)]}).encode()
+    clients = begin(program, PATH, JSON, method="POST", body=body)
+    wait_until(lambda: twins[0].stats()["in_flight"] == 1, "it is being fetched")
+    leave(clients)
+    wait_until(lambda: twins[0].stats()["aborted"] == 1, "the upstream saw it end")

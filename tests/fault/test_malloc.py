@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import fastcgi, metrics
-from harness.build import SANITIZED
+from harness.build import HEDDLE, PROJECT, SANITIZED
 from harness.endpoints import endpoint, part, service
 from harness.fastcgi import Closed
 from harness.heddle import READY, Heddle
@@ -190,6 +190,20 @@ def test_allocations_may_fail_under_load(start, upstream):
         assert program.running()
     wait_until(lambda: program.metric(metrics.IN_FLIGHT) <= 1, "nothing in flight but the scrape")
     assert program.ask("GET", FAN_OUT).status == 200
+
+
+@pytest.mark.parametrize("name", ["heddle.yaml", "gateway.yaml"])
+def test_a_configuration_that_finds_no_memory_says_so(library, tmp_path, name):
+    for skip in range(0, 3000, 3):
+        plan = Plan(library, tmp_path / "plan")
+        plan.fail(skip)
+        done = subprocess.run([*plan.wrapper, HEDDLE, "check", "-c", PROJECT / "conf" / name],
+                              capture_output=True, text=True)
+        if plan.end() == 0:
+            assert done.returncode == 0, done.stdout + done.stderr
+            return
+        assert (done.returncode, "out of memory" in done.stdout + done.stderr) == (1, True), (skip, done)
+    raise AssertionError("reading it makes more allocations than were tried")
 
 
 def test_a_start_without_memory_fails_with_a_message(library, tmp_path):

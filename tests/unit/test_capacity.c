@@ -122,6 +122,84 @@ static void by_itself_it_does_not_go_beyond_what_is_sensible(void **state)
     assert_in_range(max_in_flight, 1, 4096);
 }
 
+/* An endpoint with so many parts at each of the upstreams, in their order. */
+static struct config_endpoint endpoint_of(struct config_upstream *upstreams, const unsigned *parts,
+                                          size_t count)
+{
+    static struct config_part all[64];
+    static size_t used;
+    struct config_endpoint endpoint = {.parts = &all[used]};
+
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned j = 0; j < parts[i]; j++)
+            endpoint.parts[endpoint.part_count++].upstream = upstreams[i].name;
+    }
+    used += endpoint.part_count;
+    assert_true(used <= ARRAY_LEN(all));
+    return endpoint;
+}
+
+static unsigned capacity_with(struct config *config, unsigned limit)
+{
+    struct rlimit before;
+    unsigned max_in_flight = 0;
+    struct err err;
+
+    getrlimit(RLIMIT_NOFILE, &before);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){limit, before.rlim_max}); /* raised to the hard one again */
+    assert_int_equal(capacity_apply(config, &max_in_flight, &err), 0);
+    return max_in_flight;
+}
+
+static void endpoints_need_connections_to_their_upstreams(void **state)
+{
+    static char names[3][8] = {"free", "small", "large"};
+    struct config_upstream upstreams[] = {
+        {.name = names[0], .max_in_flight = 0},
+        {.name = names[1], .max_in_flight = 10},
+        {.name = names[2], .max_in_flight = 100000},
+    };
+    struct config_endpoint endpoints[] = {
+        endpoint_of(upstreams, (const unsigned[]){4, 0, 0}, 3),
+        endpoint_of(upstreams, (const unsigned[]){4, 8, 0}, 3),
+        endpoint_of(upstreams, (const unsigned[]){0, 0, 3}, 3),
+    };
+    struct config config = {.max_connections = 1000000, .upstreams = upstreams, .upstream_count = 3};
+    struct rlimit limit;
+    (void)state;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t quarters = 4 * ((uint64_t)limit.rlim_max - 256);
+    config.endpoints = &endpoints[0];
+    config.endpoint_count = 1; /* its own, four connections, a multi handle for eight of them */
+    assert_int_equal(capacity_with(&config, 1000), MIN(quarters / (4 * 5 + 4), UINT64_C(4096)));
+    config.endpoints = &endpoints[1]; /* the same, and ten for all of them together */
+    assert_int_equal(capacity_with(&config, 1000),
+                     MIN((quarters - 4 * 10 - 10) / (4 * 5 + 4), UINT64_C(4096)));
+    config.endpoints = &endpoints[2]; /* its own, its file, and three that the limit does not come down to */
+    assert_int_equal(capacity_with(&config, 1000), MIN(quarters / (4 * 2 + 4 * 3 + 3), UINT64_C(4096)));
+    config.endpoints = endpoints;
+    config.endpoint_count = 3; /* the most of each kind */
+    assert_int_equal(capacity_with(&config, 1000),
+                     MIN((quarters - 4 * 10) / (4 * 5 + 4 + 4 * 3 + 3), UINT64_C(4096)));
+    upstreams[2].hedge.is_enabled = true;
+    assert_int_equal(capacity_with(&config, 1000),
+                     MIN((quarters - 4 * 10) / (4 * 5 + 4 + 4 * 6 + 6), UINT64_C(4096)));
+}
+
+static void urls_of_clients_count_like_those_of_the_configuration(void **state)
+{
+    struct config config = {.max_connections = 1000000, .concurrent_requests = {.max_client_urls = 100}};
+    struct rlimit limit;
+    (void)state;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t quarters = 4 * ((uint64_t)limit.rlim_max - 256);
+    assert_int_equal(capacity_with(&config, 1000), MIN(quarters / (4 * 101 + 100), UINT64_C(4096)));
+    config.concurrent_requests.max_concurrency = 10;
+    assert_int_equal(capacity_with(&config, 1000), MIN(quarters / (4 * 11 + 10), UINT64_C(4096)));
+}
+
 /* A request above the limit needs a connection to be told so. */
 static void by_itself_it_leaves_connections_for_those_it_refuses(void **state)
 {
@@ -164,6 +242,8 @@ int main(void)
         cmocka_unit_test(a_busy_origin_costs_more),
         cmocka_unit_test(the_error_says_what_to_do),
         cmocka_unit_test(by_itself_it_does_not_go_beyond_what_is_sensible),
+        cmocka_unit_test(endpoints_need_connections_to_their_upstreams),
+        cmocka_unit_test(urls_of_clients_count_like_those_of_the_configuration),
         cmocka_unit_test(by_itself_it_leaves_connections_for_those_it_refuses),
         cmocka_unit_test(programs_that_tasks_run_have_their_own),
     };

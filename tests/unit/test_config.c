@@ -772,6 +772,7 @@ static void wrong_urls_are_refused(void **state)
         {"http://a b/", "\"http://a b/\" has a space in it (write %20)" ABSOLUTE},
         {"http://u:secret@a/", "the URL has a user name, which would show in answers and logs; leave it out"},
         {"http://[::1/", "\"http://[::1/\" Bad IPv6 address" ABSOLUTE},
+        {"http://a|b/", "the host name has characters that no name has"},
         {"http://b\u00fccher.example/", "the host name is not ASCII: write its xn-- form"},
         {"http://" X50 X50 X50 X50 X50 "aaaa/", "the host name has 254 bytes; at most 253 are allowed"},
     };
@@ -1416,8 +1417,8 @@ static bool same_value(const struct config_row *row, const struct config *a, con
 
 static void sample_shows_every_row_with_its_default(void **state)
 {
-    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts", "upstreams",
-                                        "endpoints"};
+    static const char *const shown[] = {"listen", "concurrent_requests.urls", "tasks.allowed_hosts",
+                                        "upstreams", "endpoints"};
     cleanup(buf_done) struct buf text = BUF_INIT(65536);
     cleanup(config_free_scope) struct config *defaults = load("");
 

@@ -14,7 +14,8 @@
 
 static void an_upstream_has_all_its_defaults(void **state)
 {
-    cleanup(config_free_scope) struct config *config = load("upstreams: [{name: u, base_url: \"https://u\"}]");
+    cleanup(config_free_scope) struct config *config =
+        load("upstreams: [{name: u, base_url: \"https://u\"}]");
 
     (void)state;
     assert_int_equal(config->upstream_count, 1);
@@ -57,23 +58,23 @@ static void an_upstream_has_all_its_defaults(void **state)
 
 static void every_setting_of_an_upstream_is_read(void **state)
 {
-    cleanup(config_free_scope) struct config *config =
-        load("upstreams:\n"
-             "  u:\n"
-             "    base_url: https://u:8443/v2/\n"
-             "    timeout: 2s\n"
-             "    max_response: 2MiB\n"
-             "    http2: false\n"
-             "    max_in_flight: 7\n"
-             "    max_queue: 8\n"
-             "    coalesce: true\n"
-             "    forward_headers: [Authorization, X-Tenant]\n"
-             "    breaker: {enabled: false, failure_ratio: 0.1, slow_ratio: 0.2, slow: 1s, min_requests: 9,\n"
-             "      window: 3s, open: 4s, probes: 5}\n"
-             "    retry: {enabled: false, max_attempts: 6, backoff_base: 7ms, backoff_max: 8ms, budget: 0.3,\n"
-             "      budget_min: 10, statuses: ['429']}\n"
-             "    hedge: {enabled: true, percentile: 0.99, min_delay: 11ms, budget: 0.4}\n"
-             "    tls: {ca_file: /ca, cert_file: /cert, key_file: /key, verify: false, min_version: 1.3}\n");
+    cleanup(config_free_scope) struct config *config = load(
+        "upstreams:\n"
+        "  u:\n"
+        "    base_url: https://u:8443/v2/\n"
+        "    timeout: 2s\n"
+        "    max_response: 2MiB\n"
+        "    http2: false\n"
+        "    max_in_flight: 7\n"
+        "    max_queue: 8\n"
+        "    coalesce: true\n"
+        "    forward_headers: [Authorization, X-Tenant]\n"
+        "    breaker: {enabled: false, failure_ratio: 0.1, slow_ratio: 0.2, slow: 1s, min_requests: 9,\n"
+        "      window: 3s, open: 4s, probes: 5}\n"
+        "    retry: {enabled: false, max_attempts: 6, backoff_base: 7ms, backoff_max: 8ms, budget: 0.3,\n"
+        "      budget_min: 10, statuses: ['429']}\n"
+        "    hedge: {enabled: true, percentile: 0.99, min_delay: 11ms, budget: 0.4}\n"
+        "    tls: {ca_file: /ca, cert_file: /cert, key_file: /key, verify: false, min_version: 1.3}\n");
 
     (void)state;
     const struct config_upstream *u = config->upstreams;
@@ -138,19 +139,20 @@ static void wrong_upstreams_are_refused(void **state)
         {"upstreams: {u: {base_url: 'u:80'}}\n",
          "f.yaml:1:28: upstreams.u.base_url: \"u:80\" is not an http or https URL" ABSOLUTE},
         {"upstreams: {u: {base_url: 'http://u/?a=b'}}\n",
-         "f.yaml:1:28: upstreams.u.base_url: \"http://u/?a=b\" has a query or a fragment, and paths go behind "
-         "it" ABSOLUTE},
+         "f.yaml:1:28: upstreams.u.base_url: \"http://u/?a=b\" has a query or a fragment, and paths go "
+         "behind it" ABSOLUTE},
         {"upstreams: {u: {base_url: 'http://u/#a'}}\n",
          "f.yaml:1:28: upstreams.u.base_url: \"http://u/#a\" has a query or a fragment, and paths go behind "
          "it" ABSOLUTE},
         {"upstreams: {u: {base_url: 'http://me:secret@u/'}}\n",
-         "f.yaml:1:28: upstreams.u.base_url: the URL has a user name, which would show in answers and logs; leave "
-         "it out\n"},
+         "f.yaml:1:28: upstreams.u.base_url: the URL has a user name, which would show in answers and logs; "
+         "leave it out\n"},
         {"upstreams:\n  - name: u\n    base_url: http://u\n    retry:\n      statuses: [502, 200]\n",
-         "f.yaml:5:23: upstreams.u.retry.statuses: \"200\" is not a status of an error; write one from 400 to "
-         "599\n"},
+         "f.yaml:5:23: upstreams.u.retry.statuses: \"200\" is not a status of an error; write one from 400 "
+         "to 599\n"},
         {"upstreams:\n  - name: u\n    base_url: http://u\n    breaker: {failure_rate: 0.3}\n",
-         "f.yaml:4:15: unknown key \"failure_rate\" in upstreams.u.breaker; did you mean \"failure_ratio\"?\n"},
+         "f.yaml:4:15: unknown key \"failure_rate\" in upstreams.u.breaker; did you mean "
+         "\"failure_ratio\"?\n"},
         {"upstreams:\n  - name: u\n    base_url: http://u\n    breaker: {failure_ratio: 0, slow_ratio: 0}\n",
          "f.yaml:4:15: upstreams.u.breaker.failure_ratio: 0 would open it without a failure; write more, or "
          "breaker.enabled: false for none\n"},
@@ -174,8 +176,8 @@ static void wrong_upstreams_are_refused(void **state)
          "leave it out\n"
          "f.yaml:4:29: upstreams.u.forward_headers: \"a b\" is not the name of a header; write one such as "
          "Accept-Language\n"
-         "f.yaml:4:34: upstreams.u.forward_headers: \"proxy-x\" belongs to the connection or is made by heddle; "
-         "leave it out\n"},
+         "f.yaml:4:34: upstreams.u.forward_headers: \"proxy-x\" belongs to the connection or is made by "
+         "heddle; leave it out\n"},
     };
 
     (void)state;
@@ -231,7 +233,8 @@ static void items_have_the_errors_of_entries(void **state)
          "f.yaml:3:23: duplicate key \"queues.a\"; it is already on line 2, column 12\n"},
         {"queues:\n  - name: a\n    name: b\n",
          "f.yaml:3:5: duplicate key \"queues.a.name\"; it is already on line 2, column 5\n"},
-        {"queues:\n  a: {name: b}\n", "f.yaml:2:7: unknown key \"name\" in queues.a; the name stands before the settings already\n"},
+        {"queues:\n  a: {name: b}\n",
+         "f.yaml:2:7: unknown key \"name\" in queues.a; the name stands before the settings already\n"},
         {"commands:\n  - {name: a}\n", "f.yaml:2:12: commands.a: argv is missing\n"},
         {"endpoints:\n  - {name: a}\n",
          "f.yaml:2:5: endpoints: item 1 has no path; write one, a single value, at its beginning\n"},
@@ -270,8 +273,9 @@ static void names_are_looked_for_only_so_far(void **state)
     buf_append_str(&text, "commands:\n  - x: [a");
     repeated(", a", 17000, &text);
     buf_append_str(&text, "]\n    name: c\n");
-    expect_errors_of(text.data, text.size,
-                     "f.yaml:2:5: commands: item 1 has no name; write one, a single value, at its beginning\n");
+    expect_errors_of(
+        text.data, text.size,
+        "f.yaml:2:5: commands: item 1 has no name; write one, a single value, at its beginning\n");
 }
 
 static void broken_yaml_ahead_is_reported_where_it_is(void **state)
@@ -290,8 +294,8 @@ static void broken_yaml_ahead_is_reported_where_it_is(void **state)
 
 static void an_endpoint_has_all_its_defaults(void **state)
 {
-    cleanup(config_free_scope) struct config *config = load(
-        UPSTREAM "endpoints:\n  - path: /a\n    params: [{name: query.q}]\n" PART);
+    cleanup(config_free_scope) struct config *config =
+        load(UPSTREAM "endpoints:\n  - path: /a\n    params: [{name: query.q}]\n" PART);
 
     (void)state;
     assert_int_equal(config->endpoint_count, 1);
@@ -327,35 +331,34 @@ static void an_endpoint_has_all_its_defaults(void **state)
 
 static void every_setting_of_an_endpoint_is_read(void **state)
 {
-    cleanup(config_free_scope) struct config *config = load(
-        UPSTREAM
-        "endpoints:\n"
-        "  /api/{id}/x:\n"
-        "    method: POST\n"
-        "    timeout: 3s\n"
-        "    mode: quorum\n"
-        "    quorum: 2\n"
-        "    merge: flat\n"
-        "    max_response: 1KiB\n"
-        "    forward_headers: [Accept]\n"
-        "    params:\n"
-        "      id: {type: integer, min: -5, max: 1e3, default: 7}\n"
-        "      query.q: {pattern: '[a-z]+', default: abc, max_length: 3}\n"
-        "      header.X-Y: {type: boolean, default: true}\n"
-        "      body./a/b: {type: number, min: 0.5}\n"
-        "    parts:\n"
-        "      - name: one\n"
-        "        upstream: u\n"
-        "        method: PUT\n"
-        "        path: /x/{id}\n"
-        "        query: {q: '{query.q}', \"a b\": ''}\n"
-        "        headers: {Accept: text/plain, X-Y: '{header.X-Y}'}\n"
-        "        body: '[\"{body./a/b}\", {\"x\": 1}]'\n"
-        "        timeout: 1s\n"
-        "        max_response: 2KiB\n"
-        "        select: /data/0\n"
-        "        drop: [c]\n"
-        "      - {name: two, upstream: u, path: /, pick: [a, b], method: DELETE}\n");
+    cleanup(config_free_scope) struct config *config =
+        load(UPSTREAM "endpoints:\n"
+                      "  /api/{id}/x:\n"
+                      "    method: POST\n"
+                      "    timeout: 3s\n"
+                      "    mode: quorum\n"
+                      "    quorum: 2\n"
+                      "    merge: flat\n"
+                      "    max_response: 1KiB\n"
+                      "    forward_headers: [Accept]\n"
+                      "    params:\n"
+                      "      id: {type: integer, min: -5, max: 1e3, default: 7}\n"
+                      "      query.q: {pattern: '[a-z]+', default: abc, max_length: 3}\n"
+                      "      header.X-Y: {type: boolean, default: true}\n"
+                      "      body./a/b: {type: number, min: 0.5}\n"
+                      "    parts:\n"
+                      "      - name: one\n"
+                      "        upstream: u\n"
+                      "        method: PUT\n"
+                      "        path: /x/{id}\n"
+                      "        query: {q: '{query.q}', \"a b\": ''}\n"
+                      "        headers: {Accept: text/plain, X-Y: '{header.X-Y}'}\n"
+                      "        body: '[\"{body./a/b}\", {\"x\": 1}]'\n"
+                      "        timeout: 1s\n"
+                      "        max_response: 2KiB\n"
+                      "        select: /data/0\n"
+                      "        drop: [c]\n"
+                      "      - {name: two, upstream: u, path: /, pick: [a, b], method: DELETE}\n");
 
     (void)state;
     const struct config_endpoint *e = config->endpoints;
@@ -409,18 +412,19 @@ static void expect_waits(const struct config_part *part, const char *expected)
 
 static void parts_wait_for_those_that_placeholders_name(void **state)
 {
-    cleanup(config_free_scope) struct config *config =
-        load(UPSTREAM "endpoints:\n"
-                      "  - path: /a\n"
-                      "    method: POST\n"
-                      "    parts:\n"
-                      "      - {name: e, upstream: u, path: /, after: [d, a, d]}\n"
-                      "      - {name: d, upstream: u, path: '/{a.}', query: {x: '{b./x:1}'},\n"
-                      "         headers: {X: 'to {c./y/0}'}, body: '{\"q\": [\"{query.q}\", \"{f.}\"]}', method: POST}\n"
-                      "      - {name: a, upstream: u, path: /}\n"
-                      "      - {name: b, upstream: u, path: /}\n"
-                      "      - {name: c, upstream: u, path: '/{a./1}/{a./2}'}\n"
-                      "      - {name: f, upstream: u, path: /}\n");
+    cleanup(config_free_scope) struct config *config = load(
+        UPSTREAM
+        "endpoints:\n"
+        "  - path: /a\n"
+        "    method: POST\n"
+        "    parts:\n"
+        "      - {name: e, upstream: u, path: /, after: [d, a, d]}\n"
+        "      - {name: d, upstream: u, path: '/{a.}', query: {x: '{b./x:1}'},\n"
+        "         headers: {X: 'to {c./y/0}'}, body: '{\"q\": [\"{query.q}\", \"{f.}\"]}', method: POST}\n"
+        "      - {name: a, upstream: u, path: /}\n"
+        "      - {name: b, upstream: u, path: /}\n"
+        "      - {name: c, upstream: u, path: '/{a./1}/{a./2}'}\n"
+        "      - {name: f, upstream: u, path: /}\n");
     static const char *const expected[] = {"1 2 ", "2 3 4 5 ", "", "", "2 ", ""};
 
     (void)state;
@@ -469,7 +473,8 @@ static void paths_of_endpoints_are_checked(void **state)
         {"/a%20b", "has characters that are not written so in paths"},
         {"/a/../b", "has . or .. as a segment"},
         {"/.", "has . or .. as a segment"},
-        {"/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}", "has more than 16 parameters"},
+        {"/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}",
+         "has more than 16 parameters"},
     };
 
     (void)state;
@@ -506,7 +511,8 @@ static void endpoints_do_not_clash(void **state)
                           "  - path: /a/b/{c}\n    method: POST\n" PART,
                  path);
         snprintf(expected, sizeof(expected),
-                 "f.yaml:6:11: endpoints.%s: its requests are already those of \"/a/b/{c}\" on line 4, column 11\n",
+                 "f.yaml:6:11: endpoints.%s: its requests are already those of \"/a/b/{c}\" on line 4, "
+                 "column 11\n",
                  path);
         if (is_same)
             expect_errors(text, expected);
@@ -519,11 +525,12 @@ static void endpoints_need_parts(void **state)
 {
     static const char *const cases[][2] = {
         {"endpoints: [{path: /a}]\n", "f.yaml:1:20: endpoints./a: parts is missing\n"},
-        {"endpoints: [{path: /a, parts: }]\n", "f.yaml:1:24: endpoints./a.parts: has no entries; write at least 1\n"},
+        {"endpoints: [{path: /a, parts: }]\n",
+         "f.yaml:1:24: endpoints./a.parts: has no entries; write at least 1\n"},
         {"endpoints: [{path: /a, parts: []}]\n",
          "f.yaml:1:31: endpoints./a.parts: has no entries; write at least 1\n"},
-        {"endpoints: [{path: /a, parts: [p]}]\n",
-         "f.yaml:1:32: endpoints./a.parts: item 1 is not a part; write a mapping, its name and its settings\n"},
+        {"endpoints: [{path: /a, parts: [p]}]\n", "f.yaml:1:32: endpoints./a.parts: item 1 is not a part; "
+                                                  "write a mapping, its name and its settings\n"},
         {"endpoints: [{path: /a, parts: p}]\n",
          "f.yaml:1:31: endpoints./a.parts must be a mapping, the name of a part and its settings below it\n"},
         {"endpoints: [{path: /a, parts: [{name: p}]}]\n",
@@ -532,7 +539,8 @@ static void endpoints_need_parts(void **state)
         {UPSTREAM "endpoints: [{path: /a, parts: [{name: p, upstream: u, path: /}, {name: p}]}]\n",
          "f.yaml:3:72: duplicate key \"endpoints./a.parts.p\"; it is already on line 3, column 39\n"},
         {UPSTREAM "endpoints: [{path: /a, parts: [{name: body, upstream: u, path: /}]}]\n",
-         "f.yaml:3:39: endpoints./a.parts: \"body\" cannot be the name of a part: placeholders begin with it\n"},
+         "f.yaml:3:39: endpoints./a.parts: \"body\" cannot be the name of a part: placeholders begin with "
+         "it\n"},
     };
 
     (void)state;
@@ -590,15 +598,15 @@ static void wrong_parts_are_refused(void **state)
 {
     static const char *const cases[][3] = {
         {"path: x", "38", ".path: does not begin with a slash; write a path such as /users/{id}"},
-        {"path: '/x?a=b'", "39",
-         ".path: has a query or a fragment; write them as query: {name: text}"},
+        {"path: '/x?a=b'", "39", ".path: has a query or a fragment; write them as query: {name: text}"},
         {"path: '/{id'", "39", ".path: column 2: the brace is not closed; write {{ for a brace"},
         {"path: '/{nid}'", "32", ".path: {nid}: the path /e/{id} has no such parameter"},
         {"path: '/{body./a}'", "32", ".path: {body./a}: a GET has no body"},
         {"path: '/{r./a}'", "32", ".path: {r./a}: the endpoint has no part \"r\""},
         {"path: '/{p./a}'", "32", ".path: the part waits for itself"},
         {"path: /, after: [p]", "41", ".after: the part waits for itself"},
-        {"path: /, after: [q, r]", "41", ".after: the endpoint has no part \"r\", so this one could never start"},
+        {"path: /, after: [q, r]", "41",
+         ".after: the endpoint has no part \"r\", so this one could never start"},
         {"path: /, after: [a b]", "49",
          ".after: \"a b\" is not a name; write 1 to 64 letters, digits, - and _"},
         {"path: /, query: {a: '{nid}'}", "41", ".query: {nid}: the path /e/{id} has no such parameter"},
@@ -622,7 +630,8 @@ static void wrong_parts_are_refused(void **state)
         {"path: /, headers: {A: \"\\u00fc\"}", "55",
          ".headers.A: has characters that cannot be sent in a header; write ASCII"},
         {"path: /, headers: {X-A: b, x-a: c}", "41", ".headers: has x-a twice"},
-        {"path: /, method: HEAD", "49", ".method: \"HEAD\" is not known; write GET, POST, PUT, PATCH or DELETE"},
+        {"path: /, method: HEAD", "49",
+         ".method: \"HEAD\" is not known; write GET, POST, PUT, PATCH or DELETE"},
         {"path: /, body: '{}'", "41", ".body: a GET has none; set another method"},
         {"path: /, method: POST, body: '{\"a\": \"{nid}\"}'", "55",
          ".body: {nid}: the path /e/{id} has no such parameter"},
@@ -637,10 +646,12 @@ static void wrong_parts_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_part_error(cases[i][0], cases[i][1], cases[i][2]);
-    expect_errors(UPSTREAM "endpoints: [{path: /a, parts: [{name: p, upstream: v, path: /}]}]\n",
-                  "f.yaml:3:42: endpoints./a.parts.p.upstream: \"v\" is not one of the upstreams; add it to them\n");
-    expect_errors(UPSTREAM "endpoints: [{path: /a, parts: [{name: p, upstream: u, path: /, query: {a: b, a: c}}]}]\n",
-                  "f.yaml:3:78: duplicate key \"endpoints./a.parts.p.query.a\"; it is already on line 3, column 72\n");
+    expect_errors(
+        UPSTREAM "endpoints: [{path: /a, parts: [{name: p, upstream: v, path: /}]}]\n",
+        "f.yaml:3:42: endpoints./a.parts.p.upstream: \"v\" is not one of the upstreams; add it to them\n");
+    expect_errors(
+        UPSTREAM "endpoints: [{path: /a, parts: [{name: p, upstream: u, path: /, query: {a: b, a: c}}]}]\n",
+        "f.yaml:3:78: duplicate key \"endpoints./a.parts.p.query.a\"; it is already on line 3, column 72\n");
 }
 
 /* The words behind are the templates' own. */
@@ -655,8 +666,9 @@ static void bodies_of_parts_are_json(void **state)
         char at[64];
         struct config *config;
         snprintf(text, sizeof(text),
-                 UPSTREAM "endpoints:\n  - path: /a\n    parts:\n      p: {upstream: u, path: /, method: POST, body: "
-                          "%s}\n",
+                 UPSTREAM
+                 "endpoints:\n  - path: /a\n    parts:\n      p: {upstream: u, path: /, method: POST, body: "
+                 "%s}\n",
                  wrong[i]);
         snprintf(at, sizeof(at), "f.yaml:6:%d: endpoints./a.parts.p.body: ", *wrong[i] == '\'' ? 54 : 53);
         assert_int_equal(config_parse("f.yaml", text, strlen(text), &config, &errors), -1);
@@ -667,7 +679,9 @@ static void bodies_of_parts_are_json(void **state)
 
 static void pairs_have_their_limits(void **state)
 {
-#define START UPSTREAM "endpoints:\n  - path: /a\n    parts:\n      p:\n        upstream: u\n        path: /\n        query:\n"
+#define START                                                                                                \
+    UPSTREAM "endpoints:\n  - path: /a\n    parts:\n      p:\n        upstream: u\n        path: /\n       " \
+             " query:\n"
     cleanup(buf_done) struct buf text = BUF_INIT(LONG_TEXT_MAX);
 
     (void)state;
@@ -677,7 +691,8 @@ static void pairs_have_their_limits(void **state)
     cleanup(config_free_scope) struct config *config = load_text(text.data, text.size);
     assert_int_equal(config->endpoints[0].parts[0].query.count, 64);
     buf_append_str(&text, "          q: x\n          q: y\n");
-    expect_errors_of(text.data, text.size, "f.yaml:74:11: endpoints./a.parts.p.query: has more than 64 names\n");
+    expect_errors_of(text.data, text.size,
+                     "f.yaml:74:11: endpoints./a.parts.p.query: has more than 64 names\n");
 
     text.size = 0;
     buf_append_str(&text, START "          ");
@@ -688,16 +703,18 @@ static void pairs_have_their_limits(void **state)
     buf_append_str(&text, START "          ");
     repeated("n", 129, &text);
     buf_append_str(&text, ": x\n");
-    expect_errors_of(text.data, text.size,
-                     "f.yaml:10:11: endpoints./a.parts.p.query: a name has 129 bytes; 1 to 128 are allowed\n");
+    expect_errors_of(
+        text.data, text.size,
+        "f.yaml:10:11: endpoints./a.parts.p.query: a name has 129 bytes; 1 to 128 are allowed\n");
 
     text.size = 0;
     buf_append_str(&text, START "          n: ");
     repeated("x", 8192, &text);
     config_free(load_text(text.data, text.size));
     repeated("x", 1, &text);
-    expect_errors_of(text.data, text.size,
-                     "f.yaml:10:14: endpoints./a.parts.p.query.n: has 8193 bytes; at most 8192 are allowed\n");
+    expect_errors_of(
+        text.data, text.size,
+        "f.yaml:10:14: endpoints./a.parts.p.query.n: has 8193 bytes; at most 8192 are allowed\n");
 }
 
 /* The graph */
@@ -707,26 +724,27 @@ static void parts_in_a_circle_are_named(void **state)
 #define GRAPH UPSTREAM "endpoints:\n  - path: /a\n    parts:\n"
     static const char *const cases[][2] = {
         {GRAPH "      a: {upstream: u, path: '/{b./x}'}\n      b: {upstream: u, path: /, after: [a]}\n",
-         "f.yaml:6:24: endpoints./a.parts.a.path: parts wait for one another in a circle, so that none can start: a "
-         "-> b -> a\n"},
+         "f.yaml:6:24: endpoints./a.parts.a.path: parts wait for one another in a circle, so that none can "
+         "start: a -> b -> a\n"},
         {GRAPH "      d: {upstream: u, path: /, after: [c]}\n"
                "      a: {upstream: u, path: /, after: [b]}\n"
                "      b: {upstream: u, path: /, query: {x: '{c./x}'}}\n"
                "      c: {upstream: u, path: /, headers: {x: '{a./x}'}}\n"
                "      e: {upstream: u, path: '/{d./x}'}\n",
-         "f.yaml:6:33: endpoints./a.parts.d.after: the part can never start: it waits for \"c\", which cannot either\n"
-         "f.yaml:7:33: endpoints./a.parts.a.after: parts wait for one another in a circle, so that none can start: "
-         "a -> b -> c -> a\n"
-         "f.yaml:10:24: endpoints./a.parts.e.path: the part can never start: it waits for \"d\", which cannot "
-         "either\n"},
+         "f.yaml:6:33: endpoints./a.parts.d.after: the part can never start: it waits for \"c\", which "
+         "cannot either\n"
+         "f.yaml:7:33: endpoints./a.parts.a.after: parts wait for one another in a circle, so that none can "
+         "start: a -> b -> c -> a\n"
+         "f.yaml:10:24: endpoints./a.parts.e.path: the part can never start: it waits for \"d\", which "
+         "cannot either\n"},
         {GRAPH "      a: {upstream: u, path: /, after: [b]}\n"
                "      b: {upstream: u, path: /, after: [a]}\n"
                "      c: {upstream: u, path: /, after: [d]}\n"
                "      d: {upstream: u, path: /, after: [c]}\n",
-         "f.yaml:6:33: endpoints./a.parts.a.after: parts wait for one another in a circle, so that none can start: "
-         "a -> b -> a\n"
-         "f.yaml:8:33: endpoints./a.parts.c.after: parts wait for one another in a circle, so that none can start: "
-         "c -> d -> c\n"},
+         "f.yaml:6:33: endpoints./a.parts.a.after: parts wait for one another in a circle, so that none can "
+         "start: a -> b -> a\n"
+         "f.yaml:8:33: endpoints./a.parts.c.after: parts wait for one another in a circle, so that none can "
+         "start: c -> d -> c\n"},
     };
 
     (void)state;
@@ -760,22 +778,23 @@ static void modes_that_end_early_leave_no_part_behind(void **state)
     "      a: {upstream: u, path: /}\n      b: {upstream: u, path: '/{a./x}'}\n"                             \
     "      c: {upstream: u, path: /, after: [b]}\n"
     static const char *const cases[][2] = {
-        {MODE("mode: first") THREE, "f.yaml:8:24: endpoints./a.parts.b.path: the part can never start: when what it "
-                                    "waits for has succeeded, mode first has enough\n"
-                                    "f.yaml:9:33: endpoints./a.parts.c.after: the part can never start: when what it "
-                                    "waits for has succeeded, mode first has enough\n"},
+        {MODE("mode: first") THREE,
+         "f.yaml:8:24: endpoints./a.parts.b.path: the part can never start: when what it waits for has "
+         "succeeded, mode first has enough\n"
+         "f.yaml:9:33: endpoints./a.parts.c.after: the part can never start: when what it waits for has "
+         "succeeded, mode first has enough\n"},
         {MODE("mode: first") "      a: {upstream: u, path: /, required: true}\n",
-         "f.yaml:7:33: endpoints./a.parts.a.required: has no meaning in the modes first and quorum, where any part "
-         "will do\n"},
+         "f.yaml:7:33: endpoints./a.parts.a.required: has no meaning in the modes first and quorum, where "
+         "any part will do\n"},
         {MODE("mode: quorum") "      a: {upstream: u, path: /}\n",
          "f.yaml:5:5: endpoints./a.mode: quorum needs a quorum: how many parts are enough\n"},
         {MODE("quorum: 1") "      a: {upstream: u, path: /}\n",
          "f.yaml:5:5: endpoints./a.quorum: goes with mode: quorum, which is not set\n"},
         {MODE("mode: quorum\n    quorum: 2") "      a: {upstream: u, path: /}\n",
          "f.yaml:6:5: endpoints./a.quorum: 2 is more than there are parts, 1\n"},
-        {MODE("mode: quorum\n    quorum: 2") THREE,
-         "f.yaml:10:33: endpoints./a.parts.c.after: the part can never start: when what it waits for has succeeded, "
-         "mode quorum has enough\n"},
+        {MODE("mode: quorum\n    quorum: 2") THREE, "f.yaml:10:33: endpoints./a.parts.c.after: the part can "
+                                                    "never start: when what it waits for has succeeded, mode "
+                                                    "quorum has enough\n"},
     };
 
     (void)state;
@@ -792,10 +811,10 @@ static void flat_answers_have_each_member_once(void **state)
          "f.yaml:9:33: endpoints./a.parts.c.pick: with merge: flat the member \"y\" is already that of a\n"},
         {MODE("merge: flat") "      a: {upstream: u, path: /, pick: [errors]}\n"
                              "      b: {upstream: u, path: /, pick: [complete]}\n",
-         "f.yaml:7:33: endpoints./a.parts.a.pick: with merge: flat the member \"errors\" is already that of the "
-         "answer itself\n"
-         "f.yaml:8:33: endpoints./a.parts.b.pick: with merge: flat the member \"complete\" is already that of the "
-         "answer itself\n"},
+         "f.yaml:7:33: endpoints./a.parts.a.pick: with merge: flat the member \"errors\" is already that of "
+         "the answer itself\n"
+         "f.yaml:8:33: endpoints./a.parts.b.pick: with merge: flat the member \"complete\" is already that "
+         "of the answer itself\n"},
     };
 
     (void)state;
@@ -814,7 +833,8 @@ static void expect_param_error(const char *name, const char *settings, unsigned 
     char line[1024];
 
     snprintf(text, sizeof(text),
-             UPSTREAM "endpoints:\n  - path: /e/{id}\n    params:\n      - {name: %s%s}\n" PART, name, settings);
+             UPSTREAM "endpoints:\n  - path: /e/{id}\n    params:\n      - {name: %s%s}\n" PART, name,
+             settings);
     if (!expected) {
         config_free(load(text));
         return;
@@ -825,7 +845,8 @@ static void expect_param_error(const char *name, const char *settings, unsigned 
 
 static void params_are_checked(void **state)
 {
-#define NAMES " is not the name of a parameter; write id, query.NAME, header.NAME or body.POINTER, at most 128 bytes"
+#define NAMES                                                                                                \
+    " is not the name of a parameter; write id, query.NAME, header.NAME or body.POINTER, at most 128 bytes"
 #define TYPED ": goes with type: integer or number"
     static const struct {
         const char *name;
@@ -840,7 +861,8 @@ static void params_are_checked(void **state)
         {"'{id}'", "", 17, ": \"{id}\"" NAMES},
         {"query.", "", 16, ": \"query.\"" NAMES},
         {"id", ", type: int", 26, ".id.type: \"int\" is not known; write string, integer, number or boolean"},
-        {"id", ", pattern: '('", 30, ".id.pattern: \"(\" is not an extended regular expression: Unmatched ( or \\("},
+        {"id", ", pattern: '('", 30,
+         ".id.pattern: \"(\" is not an extended regular expression: Unmatched ( or \\("},
         {"id", ", pattern: '(a)\\1'", 30,
          ".id.pattern: \"(a)\\1\" has a back-reference, which could take for ever to match"},
         {"id", ", pattern: '((a{255}){255}){255}'", 30,
@@ -850,7 +872,8 @@ static void params_are_checked(void **state)
         {"id", ", min: 1", 20, ".id.min" TYPED},
         {"id", ", type: boolean, max: 1", 35, ".id.max" TYPED},
         {"id", ", type: integer, min: 2, max: 1", 35, ".id.min: is more than max"},
-        {"id", ", type: integer, min: x", 40, ".id.min: \"x\" is not a number; write one such as 10, -0.5, inf or -inf"},
+        {"id", ", type: integer, min: x", 40,
+         ".id.min: \"x\" is not a number; write one such as 10, -0.5, inf or -inf"},
         {"id", ", type: integer, min: 01", 40,
          ".id.min: \"01\" is not a number; write one such as 10, -0.5, inf or -inf"},
         {"id", ", type: number, min: -inf, max: inf", 40, NULL},
@@ -878,8 +901,9 @@ static void params_are_checked(void **state)
 /* Whatever the pattern: there is an answer, and soon. */
 static void patterns_that_would_take_all_memory_are_refused(void **state)
 {
-    static const char *const patterns[] = {"(((a{99}){99}){99}){99}", "(a{32767}){32767}", "(a|b{9999}){3}c{9999}",
-                                           "a{1,32767}{32767}", "(((((((((((((((((((((((((((((((((a"};
+    static const char *const patterns[] = {"(((a{99}){99}){99}){99}", "(a{32767}){32767}",
+                                           "(a|b{9999}){3}c{9999}", "a{1,32767}{32767}",
+                                           "(((((((((((((((((((((((((((((((((a"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
@@ -902,7 +926,8 @@ static void networks_are_an_address_and_a_prefix(void **state)
         {"localhost/8", "\"localhost/8\" has no numeric address" NETWORK},
         {"10.1.0.0/33", "\"10.1.0.0/33\" has a prefix that is not a number of bits" NETWORK},
         {"10.1.0.0/", "\"10.1.0.0/\" has a prefix that is not a number of bits" NETWORK},
-        {"10.1.0.0/255.255.0.0", "\"10.1.0.0/255.255.0.0\" has a prefix that is not a number of bits" NETWORK},
+        {"10.1.0.0/255.255.0.0",
+         "\"10.1.0.0/255.255.0.0\" has a prefix that is not a number of bits" NETWORK},
         {"fd00::/129", "\"fd00::/129\" has a prefix that is not a number of bits" NETWORK},
         {"10.1.0.1/16", "\"10.1.0.1/16\" has bits behind its prefix" NETWORK},
         {"fd00::1/127", "\"fd00::1/127\" has bits behind its prefix" NETWORK},
@@ -916,7 +941,8 @@ static void networks_are_an_address_and_a_prefix(void **state)
         char text[128];
         char expected[256];
         snprintf(text, sizeof(text), "concurrent_requests: {client_networks: ['%s']}", cases[i][0]);
-        snprintf(expected, sizeof(expected), "f.yaml:1:42: concurrent_requests.client_networks: %s\n", cases[i][1]);
+        snprintf(expected, sizeof(expected), "f.yaml:1:42: concurrent_requests.client_networks: %s\n",
+                 cases[i][1]);
         expect_errors(text, expected);
     }
     assert_int_equal(config_parse_network("10.1.0.0/16", &network, NULL), 0);
@@ -933,11 +959,13 @@ static void networks_are_an_address_and_a_prefix(void **state)
 static void client_urls_need_hosts(void **state)
 {
     (void)state;
-    expect_errors("concurrent_requests: {max_client_urls: 5}",
-                  "f.yaml:1:23: concurrent_requests.max_client_urls: goes with concurrent_requests.client_hosts, which "
-                  "is empty: no URL would be allowed\n");
+    expect_errors(
+        "concurrent_requests: {max_client_urls: 5}",
+        "f.yaml:1:23: concurrent_requests.max_client_urls: goes with concurrent_requests.client_hosts, which "
+        "is empty: no URL would be allowed\n");
     cleanup(config_free_scope) struct config *config =
-        load("concurrent_requests: {max_client_urls: 5, client_hosts: [a.example], client_networks: [10.0.0.0/8]}\n"
+        load("concurrent_requests: {max_client_urls: 5, client_hosts: [a.example], client_networks: "
+             "[10.0.0.0/8]}\n"
              "fetch: {max_buffered: 1MiB}\n");
     assert_int_equal(config->concurrent_requests.max_client_urls, 5);
     assert_string_equal(config->concurrent_requests.client_hosts.items[0], "a.example");

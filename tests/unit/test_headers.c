@@ -176,6 +176,60 @@ static void event_numbers_are_decimal(void **state)
     assert_false(event_number_parse("1 ", &number));
 }
 
+static void times_to_wait_are_seconds_or_have_a_unit(void **state)
+{
+    static const struct {
+        const char *value;
+        uint64_t ns;
+    } good[] = {
+        {"1", 1000000000},   {"1.5", 1500000000},   {"0.25", 250000000},
+        {"0.000001", 1000},  {"800ms", 800000000},  {"2s", 2000000000},
+        {"1m", 60000000000}, {"1h", 3600000000000}, {"86400", 86400000000000},
+    };
+    static const char *const bad[] = {
+        "",
+        "0",
+        "0.0",
+        "0ms",
+        "0s",
+        "-1",
+        "-1s",
+        "+1",
+        "1e3",
+        "nan",
+        "inf",
+        "0x1",
+        "1 s",
+        " 1",
+        "1 ",
+        ".5",
+        "1.",
+        "1,5",
+        "1.5s",
+        "soon",
+        "s",
+        "ms",
+        "1s1",
+        "1day",
+        "1.0000001",
+        "99999999999999999999",
+        "99999999999999999999s",
+        "31622401",
+        "31622401s",
+    };
+    uint64_t ns = 7;
+    struct err err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (request_timeout_parse(good[i].value, &ns, &err) < 0 || ns != good[i].ns)
+            fail_msg("%s: %llu, %s", good[i].value, (unsigned long long)ns, err.text);
+    ns = 7;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (request_timeout_parse(bad[i], &ns, &err) == 0 || ns != 7 || err.text[0] == '\0')
+            fail_msg("\"%s\" is taken for %llu", bad[i], (unsigned long long)ns);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +239,7 @@ int main(void)
         cmocka_unit_test(tags_of_a_version_are_found),
         cmocka_unit_test(the_version_that_must_match_is_read),
         cmocka_unit_test(event_numbers_are_decimal),
+        cmocka_unit_test(times_to_wait_are_seconds_or_have_a_unit),
     };
 
     return cmocka_run_group_tests_name("headers", tests, NULL, NULL);

@@ -1,0 +1,202 @@
+/* Parts that are calls to upstreams: their templates.  What becomes of them is in plan_http_run.c. */
+#include "gather/plan_http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- names and values ---- */
+
+static char *escape_query_name(const char *name)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *escaped = malloc(strlen(name) * 3 + 1);
+    char *p = escaped;
+
+    for (; escaped && *name; name++) {
+        unsigned char c = (unsigned char)*name;
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-._~", c)) {
+            *p++ = (char)c;
+            continue;
+        }
+        *p++ = '%';
+        *p++ = digits[c >> 4];
+        *p++ = digits[c & 15];
+    }
+    if (escaped)
+        *p = '\0';
+    return escaped;
+}
+
+static int compile_pairs(const struct config_pairs *config, bool is_query, struct plan_pairs *ret, struct err *err)
+{
+    ret->items = calloc(config->count + 1, sizeof(ret->items[0]));
+    if (!ret->items)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < config->count; i++) {
+        struct plan_pair *pair = &ret->items[ret->count++];
+        pair->name = is_query ? escape_query_name(config->items[i].name) : strdup(config->items[i].name);
+        if (!pair->name)
+            return err_set(err, -ENOMEM, "out of memory");
+        int rc = template_parse(config->items[i].text, &pair->value, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void free_pairs(struct plan_pairs *pairs)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        free(pairs->items[i].name);
+        template_free(pairs->items[i].value);
+    }
+    free(pairs->items);
+}
+
+static bool has_name(const struct plan_pairs *pairs, const char *name)
+{
+    for (size_t i = 0; i < pairs->count; i++)
+        if (strcasecmp(pairs->items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* ---- headers of the client ---- */
+
+static bool is_listed(const struct config_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcasecmp(list->items[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* A header that the part sets itself is not the client's to set. */
+static int find_forwards(struct http_step *http, const struct plan *plan, struct err *err)
+{
+    http->forwards = calloc(plan->forward_count + 1, sizeof(http->forwards[0]));
+    if (!http->forwards)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < plan->forward_count; i++) {
+        const char *name = plan->forwards[i];
+        if (!has_name(&http->headers, name) &&
+            (is_listed(&plan->endpoint->forward_headers, name) ||
+             is_listed(&upstream_config(http->upstream)->forward_headers, name)))
+            http->forwards[http->forward_count++] = i;
+    }
+    return 0;
+}
+
+/* ---- a constant URL ---- */
+
+static bool has_constant_url(const struct http_step *http)
+{
+    bool is_constant = template_constant(http->path) != NULL;
+
+    for (size_t i = 0; i < http->query.count; i++)
+        is_constant = is_constant && template_constant(http->query.items[i].value);
+    return is_constant;
+}
+
+static int make_constant_target(struct plan_step *step, struct err *err)
+{
+    struct plan_values values = {.run = NULL}; /* nothing is looked up */
+
+    return has_constant_url(&step->http) ? http_step_make_target(step, &values, &step->http.target, err) : 0;
+}
+
+/* ---- the step ---- */
+
+static int compile_templates(struct http_step *http, const struct config_part *config, struct err *err)
+{
+    int rc = template_parse(config->path, &http->path, err);
+
+    if (rc == 0)
+        rc = compile_pairs(&config->query, true, &http->query, err);
+    if (rc == 0)
+        rc = compile_pairs(&config->headers, false, &http->headers, err);
+    if (rc == 0 && config->body[0] != '\0')
+        rc = json_template_parse(config->body, &http->body, err);
+    return rc;
+}
+
+static int compile(struct plan_step *step, const struct plan *plan, struct err *err)
+{
+    struct http_step *http = &step->http;
+
+    http->upstream = upstreams_find(plan->upstreams, step->config->upstream);
+    if (!http->upstream)
+        return err_set(err, -EINVAL, "there is no upstream %s", step->config->upstream);
+    step->max_bytes = step->config->max_response_bytes > 0 ? step->config->max_response_bytes
+                                                           : upstream_config(http->upstream)->max_response_bytes;
+    int rc = compile_templates(http, step->config, err);
+    if (rc == 0)
+        rc = find_forwards(http, plan, err);
+    if (rc == 0)
+        rc = make_constant_target(step, err);
+    http->has_content_type = has_name(&http->headers, "Content-Type");
+    return rc;
+}
+
+static void step_done(struct plan_step *step)
+{
+    struct http_step *http = &step->http;
+
+    template_free(http->path);
+    free_pairs(&http->query);
+    free_pairs(&http->headers);
+    json_template_free(http->body);
+    fetch_target_free(http->target);
+    free(http->forwards);
+}
+
+/* ---- its places ---- */
+
+static int visit_template(const struct template *template, plan_place_fn visit, void *arg)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < template_place_count(template) && rc == 0; i++)
+        rc = visit(template_place(template, i), arg);
+    return rc;
+}
+
+static int visit_pairs(const struct plan_pairs *pairs, plan_place_fn visit, void *arg)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < pairs->count && rc == 0; i++)
+        rc = visit_template(pairs->items[i].value, visit, arg);
+    return rc;
+}
+
+static int visit_body(const struct json_template *body, plan_place_fn visit, void *arg)
+{
+    int rc = 0;
+
+    for (size_t i = 0; body && i < json_template_place_count(body) && rc == 0; i++)
+        rc = visit(json_template_place(body, i), arg);
+    return rc;
+}
+
+static int visit_places(const struct plan_step *step, plan_place_fn visit, void *arg)
+{
+    int rc = visit_template(step->http.path, visit, arg);
+
+    if (rc == 0)
+        rc = visit_pairs(&step->http.query, visit, arg);
+    if (rc == 0)
+        rc = visit_pairs(&step->http.headers, visit, arg);
+    return rc == 0 ? visit_body(step->http.body, visit, arg) : rc;
+}
+
+const struct plan_kind plan_kind_http = {
+    .ops = {.start = http_parts_start, .cancel = http_part_cancel},
+    .compile = compile,
+    .visit_places = visit_places,
+    .step_done = step_done,
+    .part_done = http_part_done,
+};
