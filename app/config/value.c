@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -262,8 +263,7 @@ static int add_item(const struct config_row *row, const char *text, config_text_
     if (!items)
         return out_of_memory(err);
     list->items = items;
-    list->items[list->count] = strdup(text);
-    if (!list->items[list->count])
+    if (asprintf(&list->items[list->count], "%s", text) < 0)
         return out_of_memory(err);
     list->count++;
     return 0;
@@ -312,13 +312,14 @@ int config_value_add_pair(const struct config_row *row, const char *name, const 
     if (!items)
         return out_of_memory(err);
     pairs->items = items;
-    struct config_pair pair = {.name = strdup(name), .text = strdup(text)};
-    if (!pair.name || !pair.text) {
-        free(pair.name);
-        free(pair.text);
+    struct config_pair *pair = &pairs->items[pairs->count];
+    if (asprintf(&pair->name, "%s", name) < 0)
+        return out_of_memory(err);
+    if (asprintf(&pair->text, "%s", text) < 0) {
+        free(pair->name);
         return out_of_memory(err);
     }
-    pairs->items[pairs->count++] = pair;
+    pairs->count++;
     return 0;
 }
 

@@ -862,11 +862,14 @@ static void params_are_checked(void **state)
         {"query.", "", 16, ": \"query.\"" NAMES},
         {"id", ", type: int", 26, ".id.type: \"int\" is not known; write string, integer, number or boolean"},
         {"id", ", pattern: '('", 30,
-         ".id.pattern: \"(\" is not an extended regular expression: Unmatched ( or \\("},
+         ".id.pattern: \"(\" is not an extended regular expression: column 1: the "
+         "group is not closed"},
         {"id", ", pattern: '(a)\\1'", 30,
-         ".id.pattern: \"(a)\\1\" has a back-reference, which could take for ever to match"},
+         ".id.pattern: \"(a)\\1\" is not an extended regular expression: column 4: a "
+         "backslash stands before a character that is no letter and no digit"},
         {"id", ", pattern: '((a{255}){255}){255}'", 30,
-         ".id.pattern: \"((a{255}){255}){255}\" repeats too much; use max_length, or less in braces"},
+         ".id.pattern: \"((a{255}){255}){255}\" is not an extended regular expression: it comes "
+         "to more than 1000 places, with its repetitions written out"},
         {"id", ", pattern: '[[:alpha:]{9}[\\1]{1,200}\\{'", 30, NULL},
         {"id", ", pattern: '([a-z]{2,63}\\.){1,4}[a-z]{2,63}'", 30, NULL},
         {"id", ", min: 1", 20, ".id.min" TYPED},
@@ -907,7 +910,7 @@ static void patterns_that_would_take_all_memory_are_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
-        assert_int_equal(config_check_pattern(patterns[i], NULL), -ERANGE);
+        assert_true(config_check_pattern(patterns[i], NULL) < 0);
     assert_int_equal(config_check_pattern("[]a{9}]{1,3}[^]b{9999}{9999}]", NULL), 0);
     assert_int_equal(config_check_pattern("[a", NULL), -EINVAL);
     assert_int_equal(config_check_pattern("a\\", NULL), -EINVAL);

@@ -1,430 +1,753 @@
-/* The fan-out against the mock upstream: order, concurrency, cancels at every moment. */
+/* The engine of fan-outs with parts whose ends the tests decide: order, graphs, enough, cancels at every moment. */
 #include "harness.h"
 
-#include <curl/curl.h>
-
-#include "base/log.h"
 #include "gather/gather.h"
 
-#define PARTS_MAX 200
+#define PARTS_MAX 64
 
-static struct mock mock;
-static bool has_mock;
+enum end { END_LATER, END_OK, END_FAILED };
 
-#define NEED_MOCK()                                                                                          \
-    do {                                                                                                     \
-        (void)state;                                                                                         \
-        if (!has_mock)                                                                                       \
-            skip();                                                                                          \
-    } while (0)
+/* One gather, and what its parts and callbacks have seen. */
+struct world;
 
-struct fan {
-    struct config *config;
-    struct fetch_pool *pool;
-    struct fetch_target *targets[PARTS_MAX];
+struct fake {
+    struct part part;
+    struct world *world;
+    enum end at_start; /* how it ends inside `start` */
+    uint16_t after[PARTS_MAX];
+    atomic_uint starts;
+    atomic_uint asked;
+    atomic_uint told;
+};
+
+struct world {
+    struct fake *fakes;
+    struct part **pointers;
     size_t count;
-};
-
-static void fan_add(struct fan *fan, const char *path)
-{
-    struct err err = {0};
-    char url[256];
-
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", mock.port, path);
-    if (fetch_target_create(url, &fan->targets[fan->count++], &err) < 0)
-        fail_msg("%s", err.text);
-}
-
-static void fan_start(struct fan *fan, size_t count, const char *path)
-{
-    struct err err = {0};
-
-    *fan = (struct fan){.config = config_of("fetch: {workers: 2, timeout: 1m}")};
-    for (size_t i = 0; i < count; i++)
-        fan_add(fan, path);
-    if (fetch_pool_create(fan->config, &fan->pool, &err) < 0 || fetch_pool_start(fan->pool, &err) < 0)
-        fail_msg("%s", err.text);
-}
-
-static void fan_end(struct fan *fan)
-{
-    fetch_pool_stop(fan->pool);
-    fetch_pool_free(fan->pool);
-    for (size_t i = 0; i < fan->count; i++)
-        fetch_target_free(fan->targets[i]);
-    config_free(fan->config);
-}
-
-/* One gather and how often it was done. */
-struct run {
     struct gather *gather;
+    atomic_uint start_calls;
+    atomic_uint running;
+    atomic_uint most_running;
+    atomic_uint told;
     atomic_uint done;
-    atomic_uint parts_ended;
+    atomic_uint released;
+    atomic_int inside; /* callbacks at this moment */
     atomic_bool is_wrong;
+    struct fake *end_when_told; /* by the first part_ended */
+    bool cancels_at_start;
+    void (*on_started)(struct fake *fake); /* for threads */
 };
 
-static void on_part_ended(void *arg)
+static struct fake *fake_of(struct part *part)
 {
-    struct run *run = arg;
+    return container_of(part, struct fake, part);
+}
 
-    atomic_fetch_add(&run->parts_ended, 1);
-    if (atomic_load(&run->done) > 0)
-        atomic_store(&run->is_wrong, true);
+static void wrong_if(struct world *world, bool is_wrong)
+{
+    if (is_wrong)
+        atomic_store(&world->is_wrong, true);
+}
+
+static void end(struct fake *fake, bool is_ok)
+{
+    atomic_fetch_sub(&fake->world->running, 1);
+    part_end(&fake->part, is_ok);
+}
+
+static void begin(struct fake *fake)
+{
+    struct world *world = fake->world;
+    unsigned running = atomic_fetch_add(&world->running, 1) + 1;
+    unsigned most = atomic_load(&world->most_running);
+
+    while (running > most && !atomic_compare_exchange_weak(&world->most_running, &most, running))
+        continue;
+    wrong_if(world, atomic_fetch_add(&fake->starts, 1) > 0);
+    for (size_t i = 0; i < fake->part.after_count; i++)
+        wrong_if(world, world->fakes[fake->after[i]].part.state != PART_OK);
+}
+
+static void fake_start(struct part **parts, size_t count)
+{
+    struct world *world = fake_of(parts[0])->world;
+
+    atomic_fetch_add(&world->start_calls, 1);
+    for (size_t i = 0; i < count; i++)
+        begin(fake_of(parts[i]));
+    if (world->cancels_at_start)
+        gather_cancel(world->gather);
+    for (size_t i = 0; i < count; i++) {
+        struct fake *fake = fake_of(parts[i]);
+        if (fake->at_start != END_LATER)
+            end(fake, fake->at_start == END_OK);
+        else if (world->on_started)
+            world->on_started(fake);
+    }
+}
+
+static void fake_cancel(struct part *part)
+{
+    wrong_if(fake_of(part)->world, atomic_load(&fake_of(part)->starts) != 1);
+    atomic_fetch_add(&fake_of(part)->asked, 1);
+}
+
+static const struct part_ops fake_ops = {fake_start, fake_cancel};
+static const struct part_ops other_ops = {fake_start, fake_cancel};
+
+static void on_part_ended(struct gather *gather, struct part *part, void *arg)
+{
+    struct world *world = arg;
+    struct fake *other = world->end_when_told;
+
+    wrong_if(world, atomic_fetch_add(&world->inside, 1) != 0 || atomic_load(&world->done) > 0);
+    wrong_if(world, gather_ended(gather, atomic_fetch_add(&world->told, 1)) != part);
+    wrong_if(world, atomic_fetch_add(&fake_of(part)->told, 1) != 0);
+    wrong_if(world, part->state < PART_OK || part->ended_ns < part->started_ns);
+    world->end_when_told = NULL;
+    if (other)
+        end(other, true);
+    atomic_fetch_sub(&world->inside, 1);
 }
 
 static void on_done(struct gather *gather, void *arg)
 {
-    struct run *run = arg;
+    struct world *world = arg;
 
-    if (gather != run->gather)
-        atomic_store(&run->is_wrong, true);
-    atomic_fetch_add(&run->done, 1);
+    wrong_if(world, gather != world->gather || atomic_load(&world->inside) != 0);
+    atomic_fetch_add(&world->done, 1);
 }
 
-static void run_create(struct run *run, struct fan *fan, unsigned max_concurrency)
+static void on_release(void *arg)
 {
-    struct gather_options options = {
-        .pool = fan->pool,
-        .targets = fan->targets,
-        .count = fan->count,
+    atomic_fetch_add(&((struct world *)arg)->released, 1);
+}
+
+/* ---- making and looking ---- */
+
+static void world_init(struct world *world, size_t count)
+{
+    *world = (struct world){.count = count};
+    world->fakes = calloc(count + 1, sizeof(struct fake));
+    world->pointers = calloc(count + 1, sizeof(struct part *));
+    assert_true(world->fakes && world->pointers);
+    for (size_t i = 0; i < count; i++) {
+        struct fake *fake = &world->fakes[i];
+        world->pointers[i] = &fake->part;
+        fake->world = world;
+        fake->part.ops = &fake_ops;
+        fake->part.after = fake->after;
+    }
+}
+
+static void waits(struct world *world, size_t part, size_t other)
+{
+    struct fake *fake = &world->fakes[part];
+
+    fake->after[fake->part.after_count++] = (uint16_t)other;
+}
+
+static void world_create(struct world *world, unsigned max_concurrency, size_t enough)
+{
+    struct err err = {0};
+    const struct gather_options options = {
+        .parts = world->pointers,
+        .count = world->count,
         .max_concurrency = max_concurrency,
-        .keep_max_bytes = 100,
+        .enough = enough,
         .part_ended = on_part_ended,
         .done = on_done,
-        .arg = run,
+        .release = on_release,
+        .arg = world,
     };
-    struct err err = {0};
 
-    *run = (struct run){0};
-    if (gather_create(&options, &run->gather, &err) < 0)
+    if (gather_create(&options, &world->gather, &err) < 0)
         fail_msg("%s", err.text);
 }
 
-static size_t count_reason(const struct run *run, enum fetch_reason reason)
+static void world_start(struct world *world, unsigned max_concurrency, size_t enough)
+{
+    world_create(world, max_concurrency, enough);
+    gather_start(world->gather);
+}
+
+static size_t count_state(const struct world *world, enum part_state state)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < gather_count(run->gather); i++)
-        count += gather_result(run->gather, i)->reason == reason;
+    for (size_t i = 0; i < world->count; i++)
+        count += world->fakes[i].part.state == state;
     return count;
 }
 
-/* Each part ended once, which was told of those that had been started, and `done` was called once. */
-static void run_end(struct run *run)
+static void assert_states(const struct world *world, const enum part_state *states)
 {
-    size_t started = 0;
-
-    wait_for_count(&run->done, 1);
-    for (size_t i = 0; i < gather_count(run->gather); i++) {
-        started += strcmp(gather_result(run->gather, i)->error, "cancelled before it began") != 0;
-        assert_non_null(gather_result(run->gather, i));
-        for (size_t j = 0; j < i; j++)
-            assert_ptr_not_equal(gather_result(run->gather, i), gather_result(run->gather, j));
-    }
-    assert_int_equal(atomic_load(&run->parts_ended), started);
-    assert_ptr_equal(gather_arg(run->gather), run);
-    assert_int_equal(atomic_load(&run->done), 1);
-    assert_false(atomic_load(&run->is_wrong));
-    gather_unref(run->gather);
+    for (size_t i = 0; i < world->count; i++)
+        assert_int_equal(world->fakes[i].part.state, states[i]);
 }
 
-static void results_come_in_the_order_of_their_ends(void **state)
+/* Each part has ended and was told of once, `done` was called once, nothing else went wrong. */
+static void world_end(struct world *world)
 {
-    static const char *const paths[] = {"/?delay=300&body=3", "/?delay=1&body=1", "/?delay=150&body=2"};
-    struct fan fan;
-    struct run run;
-    NEED_MOCK();
-
-    fan_start(&fan, 0, "");
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-        fan_add(&fan, paths[i]);
-    run_create(&run, &fan, 0);
-    gather_start(run.gather);
-    wait_for_count(&run.done, 1);
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        const struct fetch *part = gather_result(run.gather, i);
-        assert_int_equal(part->reason, FETCH_OK);
-        assert_int_equal(part->body.size, 1);
-        assert_int_equal(part->body.data[0], '1' + (int)i);
+    assert_int_equal(atomic_load(&world->done), 1);
+    assert_int_equal(atomic_load(&world->told), world->count);
+    assert_false(atomic_load(&world->is_wrong));
+    assert_int_equal(atomic_load(&world->running), 0);
+    for (size_t i = 0; i < world->count; i++) {
+        const struct fake *fake = &world->fakes[i];
+        assert_int_equal(atomic_load(&fake->told), 1);
+        assert_true(atomic_load(&fake->asked) <= 1);
+        assert_int_equal(fake->part.started_ns > 0, atomic_load(&fake->starts) == 1);
+        assert_ptr_equal(gather_part(world->gather, i), &fake->part);
     }
-    run_end(&run);
-    fan_end(&fan);
+    assert_int_equal(gather_count(world->gather), world->count);
+    assert_ptr_equal(gather_arg(world->gather), world);
+    assert_int_equal(atomic_load(&world->released), 0);
+    gather_unref(world->gather);
+    assert_int_equal(atomic_load(&world->released), 1);
+    free(world->fakes);
+    free(world->pointers);
 }
 
-static void nothing_to_fetch_is_done_at_once(void **state)
+/* ---- order and concurrency ---- */
+
+static void nothing_is_done_at_once(void **state)
 {
-    struct fan fan;
-    struct run run;
+    struct world world;
     (void)state;
 
-    fan_start(&fan, 0, "");
     for (int cancelled = 0; cancelled < 2; cancelled++) {
-        run_create(&run, &fan, 5);
+        world_init(&world, 0);
+        world_create(&world, 5, 0);
         if (cancelled)
-            gather_cancel(run.gather);
-        gather_start(run.gather);
-        assert_int_equal(atomic_load(&run.done), 1);
-        gather_cancel(run.gather);
-        run_end(&run);
+            gather_cancel(world.gather);
+        gather_start(world.gather);
+        gather_cancel(world.gather);
+        assert_true(gather_is_complete(world.gather));
+        world_end(&world);
     }
-    fan_end(&fan);
 }
 
-static void a_part_that_fails_is_a_result_like_others(void **state)
+static void parts_that_wait_for_none_start_together(void **state)
 {
-    struct fan fan;
-    struct run run;
-    NEED_MOCK();
+    struct world world;
+    (void)state;
 
-    fan_start(&fan, 5, "/");
-    fan_add(&fan, "/?status=500");
-    fan_add(&fan, "/?hangup=before");
-    run_create(&run, &fan, 0);
-    gather_start(run.gather);
-    wait_for_count(&run.done, 1);
-    assert_int_equal(count_reason(&run, FETCH_OK), 5);
-    assert_int_equal(count_reason(&run, FETCH_HTTP_STATUS), 1);
-    assert_int_equal(count_reason(&run, FETCH_PROTOCOL), 1);
-    run_end(&run);
-    fan_end(&fan);
+    world_init(&world, 50);
+    world_start(&world, 0, 0);
+    assert_int_equal(atomic_load(&world.start_calls), 1);
+    assert_int_equal(atomic_load(&world.running), 50);
+    for (size_t i = 0; i < 50; i++)
+        end(&world.fakes[(i * 7) % 50], true);
+    for (size_t i = 0; i < 50; i++)
+        assert_ptr_equal(gather_ended(world.gather, i), &world.fakes[(i * 7) % 50].part);
+    assert_true(gather_is_complete(world.gather));
+    world_end(&world);
 }
 
-/* ---- concurrency: the mock counts the most requests it had at the same time ---- */
-
-static unsigned long mock_max_in_flight(struct fan *fan)
+static void parts_of_another_kind_start_by_themselves(void **state)
 {
-    struct fan ask = {.pool = fan->pool};
-    struct run run;
-    unsigned long max = 0;
+    struct world world;
+    (void)state;
 
-    fan_add(&ask, "/_stats");
-    struct gather_options options = {.pool = fan->pool,
-                                     .targets = ask.targets,
-                                     .count = 1,
-                                     .keep_max_bytes = 4096,
-                                     .part_ended = on_part_ended,
-                                     .done = on_done,
-                                     .arg = &run};
-    run = (struct run){0};
-    assert_int_equal(gather_create(&options, &run.gather, NULL), 0);
-    gather_start(run.gather);
-    wait_for_count(&run.done, 1);
-    const struct fetch *part = gather_result(run.gather, 0);
-    const char *at = memmem(part->body.data, part->body.size, "\"max_in_flight\":", 16);
-    assert_non_null(at);
-    assert_int_equal(sscanf(at, "\"max_in_flight\":%lu", &max), 1);
-    run_end(&run);
-    fetch_target_free(ask.targets[0]);
-    return max;
+    world_init(&world, 5);
+    world.fakes[2].part.ops = &other_ops;
+    world.fakes[3].part.ops = &other_ops;
+    world_start(&world, 0, 0);
+    assert_int_equal(atomic_load(&world.start_calls), 3);
+    assert_int_equal(atomic_load(&world.running), 5);
+    for (size_t i = 0; i < 5; i++)
+        end(&world.fakes[i], true);
+    world_end(&world);
 }
 
 static void no_more_than_max_concurrency_run_at_once(void **state)
 {
-    static const unsigned limits[] = {1, 2, 7, 60}; /* rising, as the mock's count only does */
-    struct fan fan;
-    struct run run;
-    NEED_MOCK();
+    struct world world;
+    (void)state;
 
-    mock_stop(&mock);
-    has_mock = mock_start(&mock);
-    fan_start(&fan, 60, "/?delay=20");
-    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-        run_create(&run, &fan, i + 1 < ARRAY_LEN(limits) ? limits[i] : 0);
-        gather_start(run.gather);
-        wait_for_count(&run.done, 1);
-        assert_int_equal(count_reason(&run, FETCH_OK), 60);
-        run_end(&run);
-        unsigned long max = mock_max_in_flight(&fan);
-        assert_true(max <= limits[i]);
-        assert_true(max > limits[i] / 2);
+    for (unsigned limit = 1; limit < 12; limit++) {
+        world_init(&world, 10);
+        world_start(&world, limit, 0);
+        for (size_t i = 0; i < 10; i++) {
+            assert_int_equal(atomic_load(&world.running), MIN(limit, 10 - i));
+            end(&world.fakes[i], i % 2 == 0);
+        }
+        assert_int_equal(atomic_load(&world.most_running), MIN(limit, 10));
+        assert_false(gather_is_complete(world.gather));
+        world_end(&world);
     }
-    fan_end(&fan);
+}
+
+static void many_parts_that_end_at_once_do_not_recurse(void **state)
+{
+    struct world world;
+    (void)state;
+
+    for (unsigned limit = 0; limit < 3; limit++) {
+        world_init(&world, 60000);
+        for (size_t i = 0; i < world.count; i++) {
+            world.fakes[i].at_start = END_OK;
+            if (i > 0)
+                waits(&world, i, i - 1);
+        }
+        world_start(&world, limit, 0);
+        world_end(&world);
+    }
+}
+
+/* ---- graphs ---- */
+
+static void a_part_starts_when_all_that_it_waits_for_have_succeeded(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 4); /* a diamond: 1 and 2 behind 0, 3 behind both */
+    waits(&world, 1, 0);
+    waits(&world, 2, 0);
+    waits(&world, 3, 1);
+    waits(&world, 3, 2);
+    world_start(&world, 0, 0);
+    assert_int_equal(atomic_load(&world.running), 1);
+    end(&world.fakes[0], true);
+    assert_int_equal(atomic_load(&world.start_calls), 2);
+    assert_int_equal(atomic_load(&world.running), 2);
+    end(&world.fakes[2], true);
+    assert_int_equal(atomic_load(&world.fakes[3].starts), 0);
+    end(&world.fakes[1], true);
+    assert_int_equal(atomic_load(&world.fakes[3].starts), 1);
+    end(&world.fakes[3], true);
+    world_end(&world);
+}
+
+static void what_waits_for_a_failed_part_is_skipped(void **state)
+{
+    static const enum part_state expected[] = {PART_FAILED, PART_OK, PART_SKIPPED, PART_SKIPPED, PART_OK};
+    struct world world;
+    (void)state;
+
+    world_init(&world, 5);
+    waits(&world, 2, 0);
+    waits(&world, 2, 1);
+    waits(&world, 3, 2);
+    waits(&world, 4, 1);
+    world_start(&world, 0, 0);
+    end(&world.fakes[0], false);
+    assert_int_equal(count_state(&world, PART_SKIPPED), 2);
+    end(&world.fakes[1], true);
+    end(&world.fakes[4], true);
+    assert_states(&world, expected);
+    assert_ptr_equal(world.fakes[2].part.cause, &world.fakes[0].part);
+    assert_ptr_equal(world.fakes[3].part.cause, &world.fakes[2].part);
+    assert_false(gather_is_complete(world.gather));
+    world_end(&world);
+}
+
+static void callbacks_come_one_after_the_other(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 3);
+    world.end_when_told = &world.fakes[2]; /* inside the callback of another */
+    world_start(&world, 0, 0);
+    end(&world.fakes[0], true);
+    assert_int_equal(atomic_load(&world.told), 2);
+    end(&world.fakes[1], true);
+    world_end(&world);
+}
+
+/* ---- enough ---- */
+
+static void when_it_is_enough_the_rest_is_cancelled(void **state)
+{
+    static const enum part_state expected[] = {PART_CANCELLED, PART_FAILED, PART_OK, PART_OK, PART_CANCELLED};
+    struct world world;
+    (void)state;
+
+    world_init(&world, 5);
+    world_start(&world, 4, 2);
+    end(&world.fakes[1], false);
+    end(&world.fakes[2], true);
+    assert_int_equal(atomic_load(&world.fakes[4].starts), 1);
+    end(&world.fakes[3], true);
+    assert_int_equal(atomic_load(&world.fakes[0].asked), 1);
+    assert_int_equal(atomic_load(&world.fakes[4].asked), 1);
+    assert_int_equal(atomic_load(&world.done), 0);
+    end(&world.fakes[0], false);
+    end(&world.fakes[4], false);
+    assert_states(&world, expected);
+    assert_true(gather_is_complete(world.gather));
+    world_end(&world);
+}
+
+static void when_it_is_enough_what_waits_never_starts(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 4);
+    waits(&world, 3, 2);
+    world_start(&world, 1, 1);
+    end(&world.fakes[0], true);
+    assert_int_equal(count_state(&world, PART_CANCELLED), 3);
+    assert_int_equal(atomic_load(&world.start_calls), 1);
+    world_end(&world);
+}
+
+static void a_success_that_comes_too_late_counts_all_the_same(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 2);
+    world_start(&world, 0, 1);
+    end(&world.fakes[0], true);
+    end(&world.fakes[1], true); /* was asked to end, but had */
+    assert_int_equal(count_state(&world, PART_OK), 2);
+    world_end(&world);
+}
+
+static void enough_at_the_start_asks_those_that_were_started_with_it(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 3);
+    world.fakes[1].at_start = END_OK;
+    world_start(&world, 0, 1);
+    assert_int_equal(atomic_load(&world.fakes[0].asked), 1);
+    assert_int_equal(atomic_load(&world.fakes[2].asked), 1);
+    assert_int_equal(atomic_load(&world.fakes[1].asked), 0);
+    end(&world.fakes[0], false);
+    end(&world.fakes[2], false);
+    world_end(&world);
 }
 
 /* ---- cancels ---- */
 
-static void cancelled_before_its_start_nothing_is_fetched(void **state)
+static void cancelled_before_its_start_nothing_runs(void **state)
 {
-    struct fan fan;
-    struct run run;
-    NEED_MOCK();
+    struct world world;
+    (void)state;
 
-    fan_start(&fan, 50, "/");
     for (unsigned limit = 0; limit < 3; limit++) {
-        run_create(&run, &fan, limit);
-        gather_cancel(run.gather);
-        assert_int_equal(atomic_load(&run.done), 0);
-        gather_start(run.gather);
-        assert_int_equal(atomic_load(&run.done), 1);
-        assert_int_equal(count_reason(&run, FETCH_CANCELLED), 50);
-        run_end(&run);
+        world_init(&world, 10);
+        waits(&world, 9, 8);
+        world_create(&world, limit, 0);
+        gather_cancel(world.gather);
+        assert_int_equal(atomic_load(&world.done) + atomic_load(&world.told), 0);
+        gather_start(world.gather);
+        assert_int_equal(count_state(&world, PART_CANCELLED), 10);
+        assert_int_equal(atomic_load(&world.start_calls), 0);
+        world_end(&world);
     }
-    fan_end(&fan);
 }
 
 static void cancelled_while_it_runs_all_parts_end(void **state)
 {
-    static const unsigned limits[] = {0, 1, 10, 49, 50, 51};
-    struct fan fan;
-    struct run run;
-    NEED_MOCK();
+    struct world world;
+    (void)state;
 
-    fan_start(&fan, 50, "/?stall=1");
-    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-        run_create(&run, &fan, limits[i]);
-        gather_start(run.gather);
-        gather_cancel(run.gather);
-        gather_cancel(run.gather);
-        wait_for_count(&run.done, 1);
-        assert_int_equal(count_reason(&run, FETCH_CANCELLED), 50);
-        run_end(&run);
+    for (unsigned limit = 0; limit < 12; limit++) {
+        world_init(&world, 10);
+        world_start(&world, limit, 0);
+        size_t running = atomic_load(&world.running);
+        gather_cancel(world.gather);
+        gather_cancel(world.gather);
+        assert_int_equal(atomic_load(&world.done) + atomic_load(&world.told), 0); /* never from within */
+        for (size_t i = 0; i < running; i++) {
+            assert_int_equal(atomic_load(&world.fakes[i].asked), 1);
+            end(&world.fakes[i], false);
+        }
+        assert_int_equal(count_state(&world, PART_CANCELLED), 10);
+        world_end(&world);
     }
-    fan_end(&fan);
+}
+
+static void cancelled_while_parts_start_they_are_asked_afterwards(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 4);
+    world.cancels_at_start = true;
+    world.fakes[1].at_start = END_OK;
+    world_start(&world, 3, 0);
+    assert_int_equal(atomic_load(&world.fakes[0].asked), 1);
+    assert_int_equal(atomic_load(&world.fakes[1].asked), 0);
+    assert_int_equal(atomic_load(&world.fakes[3].starts), 0);
+    end(&world.fakes[0], false);
+    end(&world.fakes[2], false);
+    world_end(&world);
+}
+
+static void cancelled_while_a_part_starts_those_that_run_are_asked_once(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world, 3);
+    waits(&world, 2, 1);
+    world_start(&world, 0, 0);
+    world.cancels_at_start = true;
+    end(&world.fakes[1], true);
+    assert_int_equal(atomic_load(&world.fakes[0].asked), 1);
+    assert_int_equal(atomic_load(&world.fakes[2].asked), 1);
+    end(&world.fakes[0], false);
+    end(&world.fakes[2], false);
+    world_end(&world);
 }
 
 static void cancelled_after_its_end_it_stays_as_it_is(void **state)
 {
-    struct fan fan;
-    struct run run;
-    NEED_MOCK();
+    struct world world;
+    (void)state;
 
-    fan_start(&fan, 20, "/");
-    run_create(&run, &fan, 3);
-    gather_start(run.gather);
-    wait_for_count(&run.done, 1);
-    gather_cancel(run.gather);
-    assert_int_equal(count_reason(&run, FETCH_OK), 20);
-    run_end(&run);
-    fan_end(&fan);
+    world_init(&world, 1);
+    world.fakes[0].at_start = END_OK;
+    world_start(&world, 0, 0);
+    gather_cancel(world.gather);
+    assert_int_equal(count_state(&world, PART_OK), 1);
+    world_end(&world);
 }
 
-#define CANCELLERS 3
+static void the_last_reference_releases(void **state)
+{
+    struct world world;
+    (void)state;
 
-struct race {
-    struct run run;
+    world_init(&world, 1);
+    world.fakes[0].at_start = END_FAILED;
+    world_start(&world, 0, 0);
+    struct gather *gather = gather_ref(world.gather);
+    gather_unref(gather);
+    gather_unref(NULL);
+    world_end(&world);
+}
+
+/* ---- random graphs against a model ---- */
+
+static uint64_t random_state = 20261130;
+
+static unsigned random_below(unsigned limit)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(random_state >> 33) % limit;
+}
+
+static void fill_random(struct world *world)
+{
+    for (size_t i = 0; i < world->count; i++) {
+        world->fakes[i].at_start = random_below(5) == 0 ? 1 + random_below(2) : END_LATER;
+        for (size_t j = 0; j < i; j++)
+            if (random_below(4) == 0)
+                waits(world, i, j);
+    }
+    /* Mixed, so that parts also wait for later ones. */
+    for (size_t i = world->count; i-- > 1;) {
+        size_t other = random_below((unsigned)i + 1);
+        struct fake swap = world->fakes[i];
+        world->fakes[i] = world->fakes[other];
+        world->fakes[other] = swap;
+        for (size_t j = 0; j < world->count; j++)
+            for (size_t k = 0; k < world->fakes[j].part.after_count; k++) {
+                uint16_t *after = &world->fakes[j].after[k];
+                *after = (uint16_t)(*after == i ? other : *after == other ? i : *after);
+            }
+    }
+    for (size_t i = 0; i < world->count; i++)
+        world->fakes[i].part.after = world->fakes[i].after;
+}
+
+/* What the state of a part that does not run has to be, given the others'. */
+static bool is_as_it_has_to_be(const struct world *world, const struct fake *fake, bool is_over, bool has_room)
+{
+    size_t ok = 0;
+    size_t lost = 0;
+
+    for (size_t i = 0; i < fake->part.after_count; i++) {
+        enum part_state state = world->fakes[fake->after[i]].part.state;
+        ok += state == PART_OK;
+        lost += state > PART_OK;
+    }
+    switch (fake->part.state) {
+    case PART_WAITING:
+        return !is_over && lost == 0 && (ok < fake->part.after_count || !has_room);
+    case PART_SKIPPED:
+        return lost > 0;
+    case PART_CANCELLED:
+        return is_over;
+    default:
+        return ok == fake->part.after_count;
+    }
+}
+
+static void check_model(const struct world *world, unsigned limit, size_t enough, bool is_cancelled)
+{
+    size_t running = count_state(world, PART_RUNNING);
+    bool is_over = is_cancelled || (enough > 0 && count_state(world, PART_OK) >= enough);
+    bool has_room = limit == 0 || running < limit;
+
+    assert_int_equal(atomic_load(&world->running), running);
+    assert_true(limit == 0 || running <= limit);
+    assert_int_equal(atomic_load(&world->done), count_state(world, PART_WAITING) + running == 0);
+    for (size_t i = 0; i < world->count; i++) {
+        const struct fake *fake = &world->fakes[i];
+        assert_true(is_as_it_has_to_be(world, fake, is_over, has_room));
+        if (fake->part.state == PART_RUNNING)
+            assert_int_equal(atomic_load(&fake->asked), is_over);
+    }
+}
+
+static struct fake *random_running(struct world *world)
+{
+    size_t skip = random_below((unsigned)count_state(world, PART_RUNNING));
+
+    for (size_t i = 0; i < world->count; i++)
+        if (world->fakes[i].part.state == PART_RUNNING && skip-- == 0)
+            return &world->fakes[i];
+    return NULL;
+}
+
+static void random_graphs_go_as_the_model_does(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 3000; round++) {
+        struct world world;
+        unsigned limit = random_below(4);
+        bool is_cancelled = random_below(20) == 0;
+        world_init(&world, 1 + random_below(14));
+        size_t enough = random_below(3) == 0 ? 1 + random_below((unsigned)world.count) : 0;
+        fill_random(&world);
+        world_create(&world, limit, enough);
+        if (is_cancelled)
+            gather_cancel(world.gather);
+        gather_start(world.gather);
+        check_model(&world, limit, enough, is_cancelled);
+        while (atomic_load(&world.done) == 0) {
+            if (random_below(20) == 0) {
+                gather_cancel(world.gather);
+                is_cancelled = true;
+            }
+            check_model(&world, limit, enough, is_cancelled);
+            end(random_running(&world), random_below(4) > 0);
+            check_model(&world, limit, enough, is_cancelled);
+        }
+        world_end(&world);
+    }
+}
+
+/* ---- threads ---- */
+
+#define THREADS 3
+
+/* Parts that were started, for threads to end. */
+struct pile {
+    pthread_mutex_t lock;
+    struct fake *fakes[PARTS_MAX];
+    size_t count;
     pthread_barrier_t barrier;
+    struct world world;
     atomic_bool is_over;
 };
 
-static void *canceller_main(void *arg)
+static struct pile pile;
+
+static void put_on_pile(struct fake *fake)
 {
-    struct race *race = arg;
+    LOCK(&pile.lock);
+    pile.fakes[pile.count++] = fake;
+}
+
+static struct fake *take_from_pile(size_t salt)
+{
+    LOCK(&pile.lock);
+    if (pile.count == 0)
+        return NULL;
+    size_t index = salt % pile.count;
+    struct fake *fake = pile.fakes[index];
+    pile.fakes[index] = pile.fakes[--pile.count];
+    return fake;
+}
+
+static void end_parts(unsigned *salt)
+{
+    while (atomic_load(&pile.world.done) == 0) {
+        struct fake *fake = take_from_pile(++*salt * 7919);
+        if (fake)
+            end(fake, *salt % 5 > 0);
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    unsigned salt = (unsigned)(uintptr_t)arg;
 
     for (;;) {
-        pthread_barrier_wait(&race->barrier);
-        if (atomic_load(&race->is_over))
+        pthread_barrier_wait(&pile.barrier);
+        if (atomic_load(&pile.is_over))
             return NULL;
-        struct gather *gather = gather_ref(race->run.gather);
-        gather_cancel(gather);
-        gather_unref(gather);
-        pthread_barrier_wait(&race->barrier);
+        if (salt % 4 == 0)
+            gather_cancel(pile.world.gather);
+        end_parts(&salt);
+        pthread_barrier_wait(&pile.barrier);
     }
 }
 
-/* Start, answers and several cancels at the same time, many times. */
-static void cancels_from_several_threads_end_it_once(void **state)
+static void parts_that_end_on_many_threads_end_it_once(void **state)
 {
-    pthread_t threads[CANCELLERS];
-    struct race race = {.is_over = false};
-    struct fan fan;
-    NEED_MOCK();
+    pthread_t threads[THREADS];
+    (void)state;
 
-    fan_start(&fan, 12, "/");
-    pthread_barrier_init(&race.barrier, NULL, CANCELLERS + 1);
-    for (size_t i = 0; i < CANCELLERS; i++)
-        start(&threads[i], canceller_main, &race);
-    for (unsigned round = 0; round < 500; round++) {
-        run_create(&race.run, &fan, round % 14);
-        if (round % 3)
-            gather_start(race.run.gather);
-        pthread_barrier_wait(&race.barrier);
-        if (round % 3 == 0)
-            gather_start(race.run.gather);
-        pthread_barrier_wait(&race.barrier);
-        run_end(&race.run);
+    mutex_init(&pile.lock);
+    pthread_barrier_init(&pile.barrier, NULL, THREADS + 1);
+    for (size_t i = 0; i < THREADS; i++)
+        start(&threads[i], thread_main, (void *)(uintptr_t)(i * 1000));
+    for (unsigned round = 0; round < 1000; round++) {
+        world_init(&pile.world, 1 + random_below(20));
+        fill_random(&pile.world);
+        pile.world.on_started = put_on_pile;
+        world_create(&pile.world, random_below(5), random_below(4));
+        pthread_barrier_wait(&pile.barrier);
+        gather_start(pile.world.gather);
+        pthread_barrier_wait(&pile.barrier);
+        assert_int_equal(pile.count, 0);
+        world_end(&pile.world);
     }
-    atomic_store(&race.is_over, true);
-    pthread_barrier_wait(&race.barrier);
-    for (size_t i = 0; i < CANCELLERS; i++)
+    atomic_store(&pile.is_over, true);
+    pthread_barrier_wait(&pile.barrier);
+    for (size_t i = 0; i < THREADS; i++)
         thread_join(threads[i]);
-    pthread_barrier_destroy(&race.barrier);
-    fan_end(&fan);
-}
-
-static void many_at_once_end_once_each(void **state)
-{
-    static struct run runs[100];
-    struct fan fan;
-    NEED_MOCK();
-
-    fan_start(&fan, 10, "/?size=50");
-    for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
-        run_create(&runs[i], &fan, (unsigned)(i % 11));
-        gather_start(runs[i].gather);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
-        wait_for_count(&runs[i].done, 1);
-        assert_int_equal(count_reason(&runs[i], FETCH_OK), 10);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(runs); i++)
-        run_end(&runs[i]);
-    fan_end(&fan);
-}
-
-/* Parts that end make others begin, also while the pool stops. */
-static void a_pool_that_stops_ends_it(void **state)
-{
-    static const char *const paths[] = {"/?stall=1", "/?delay=1"};
-    NEED_MOCK();
-
-    for (unsigned round = 0; round < 20; round++) {
-        struct run runs[4];
-        struct fan fan;
-        fan_start(&fan, 100, paths[round % ARRAY_LEN(paths)]);
-        for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
-            run_create(&runs[i], &fan, 3);
-            gather_start(runs[i].gather);
-        }
-        fetch_pool_stop(fan.pool);
-        for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
-            assert_int_equal(atomic_load(&runs[i].done), 1);
-            run_end(&runs[i]);
-        }
-        fan_end(&fan);
-    }
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    has_mock = mock_start(&mock);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mock_stop(&mock);
-    curl_global_cleanup();
-    return 0;
+    pthread_barrier_destroy(&pile.barrier);
+    pthread_mutex_destroy(&pile.lock);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(results_come_in_the_order_of_their_ends),
-        cmocka_unit_test(nothing_to_fetch_is_done_at_once),
-        cmocka_unit_test(a_part_that_fails_is_a_result_like_others),
+        cmocka_unit_test(nothing_is_done_at_once),
+        cmocka_unit_test(parts_that_wait_for_none_start_together),
+        cmocka_unit_test(parts_of_another_kind_start_by_themselves),
         cmocka_unit_test(no_more_than_max_concurrency_run_at_once),
-        cmocka_unit_test(cancelled_before_its_start_nothing_is_fetched),
+        cmocka_unit_test(many_parts_that_end_at_once_do_not_recurse),
+        cmocka_unit_test(a_part_starts_when_all_that_it_waits_for_have_succeeded),
+        cmocka_unit_test(what_waits_for_a_failed_part_is_skipped),
+        cmocka_unit_test(callbacks_come_one_after_the_other),
+        cmocka_unit_test(when_it_is_enough_the_rest_is_cancelled),
+        cmocka_unit_test(when_it_is_enough_what_waits_never_starts),
+        cmocka_unit_test(a_success_that_comes_too_late_counts_all_the_same),
+        cmocka_unit_test(enough_at_the_start_asks_those_that_were_started_with_it),
+        cmocka_unit_test(cancelled_before_its_start_nothing_runs),
         cmocka_unit_test(cancelled_while_it_runs_all_parts_end),
+        cmocka_unit_test(cancelled_while_parts_start_they_are_asked_afterwards),
+        cmocka_unit_test(cancelled_while_a_part_starts_those_that_run_are_asked_once),
         cmocka_unit_test(cancelled_after_its_end_it_stays_as_it_is),
-        cmocka_unit_test(cancels_from_several_threads_end_it_once),
-        cmocka_unit_test(many_at_once_end_once_each),
-        cmocka_unit_test(a_pool_that_stops_ends_it),
+        cmocka_unit_test(the_last_reference_releases),
+        cmocka_unit_test(random_graphs_go_as_the_model_does),
+        cmocka_unit_test(parts_that_end_on_many_threads_end_it_once),
     };
 
-    return cmocka_run_group_tests_name("gather", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
 }
