@@ -453,6 +453,7 @@ static int read_all(struct parser *parser)
 /* Room for what it came to, instead of what it could have come to. */
 static void shrink(struct pattern *pattern)
 {
+    assert(pattern->step_count > 0);
     struct step *steps = realloc(pattern->steps, pattern->step_count * sizeof(*steps));
     struct range *ranges = realloc(pattern->ranges, (pattern->range_count + 1) * sizeof(*ranges));
 
@@ -467,12 +468,11 @@ int pattern_parse(const char *text, struct pattern **ret, struct err *err)
     struct pattern *pattern = calloc(1, sizeof(*pattern));
     struct parser parser = {.text = text, .at = text, .pattern = pattern, .err = err};
 
-    if (pattern) {
-        pattern->steps = calloc(STEPS_MAX, sizeof(pattern->steps[0]));
-        pattern->ranges = calloc(RANGES_MAX, sizeof(pattern->ranges[0]));
-    }
-    int rc = pattern && pattern->steps && pattern->ranges ? read_all(&parser)
-                                                          : err_set(err, -ENOMEM, "out of memory");
+    if (!pattern)
+        return err_set(err, -ENOMEM, "out of memory");
+    pattern->steps = calloc(STEPS_MAX, sizeof(pattern->steps[0]));
+    pattern->ranges = calloc(RANGES_MAX, sizeof(pattern->ranges[0]));
+    int rc = pattern->steps && pattern->ranges ? read_all(&parser) : err_set(err, -ENOMEM, "out of memory");
     if (rc < 0) {
         pattern_free(pattern);
         return rc;

@@ -57,9 +57,10 @@ static struct metric rows[] = {
                        .labels = {{.name = "upstream"}}},
 };
 
+/* `others` has no URL, and many names.  Without a breaker the addresses are still chosen, and none is ejected. */
 static bool is_on(const struct config_upstream *config)
 {
-    return config->breaker.is_enabled;
+    return config->base_url != NULL;
 }
 
 static int init(void *state, const struct config_upstream *config, size_t label, struct err *err)
@@ -245,7 +246,8 @@ static const char *note(struct addresses *addresses, struct address *address, ui
     address->failures_total++;
     address->failures_in_a_row++;
     window_add(&address->window, now_ns, WINDOW_FAILURES, 1);
-    if (!is_failing(addresses, address, now_ns) || !may_eject_another(addresses))
+    if (!addresses->config->breaker.is_enabled || !is_failing(addresses, address, now_ns) ||
+        !may_eject_another(addresses))
         return NULL;
     eject(addresses, address, now_ns);
     return "address ejected";

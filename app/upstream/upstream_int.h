@@ -20,8 +20,8 @@
  * taken, and the metrics' at a thread's first update.  What is to be done without it (fetches to send and to
  * cancel, calls to tell, lines to log) is collected in an outbox.
  * Ownership: a flight is counted: its life (until its calls have been told), its timer while that is set, an
- * outbox that sends or cancels one of its attempts, each reply that was given out.  Its attempts and the
- * reply are part of it. */
+ * outbox that sends or cancels one of its attempts, the reply while anybody has it.  Its attempts and the reply
+ * are part of it.  Bodies end with the last reference to the reply, not with the flight. */
 #pragma once
 
 #include <pthread.h>
@@ -115,7 +115,8 @@ struct flight_request {
 enum flight_state { FLIGHT_NEW, FLIGHT_QUEUED, FLIGHT_RUNNING, FLIGHT_PAUSED, FLIGHT_ENDED };
 
 struct flight {
-    struct upstream_reply reply; /* its count is the flight's */
+    struct upstream_reply reply;
+    atomic_uint refs;
     /* set when it is made: */
     struct upstream *upstream;
     struct flight_request request;
@@ -191,6 +192,8 @@ void attempt_done(struct attempt *attempt);
 struct flight *flight_create(struct upstream_call *call);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight);
+/* Nobody has the reply any more: frees the bodies. */
+void flight_drop_reply(struct flight *flight);
 
 /* Takes a flight that has just been made: it starts, waits, ends, or its call joins another. */
 void flight_submit_locked(struct flight *flight, struct outbox *outbox);

@@ -155,6 +155,11 @@ struct upstream *upstreams_of_target(const struct upstreams *upstreams, const st
     return &upstreams->items[places_find_target(upstreams->places, target)];
 }
 
+struct upstream *upstreams_others(const struct upstreams *upstreams)
+{
+    return &upstreams->items[upstreams->places->count - 1];
+}
+
 const char *upstream_name(const struct upstream *upstream)
 {
     return upstream->name;

@@ -216,6 +216,8 @@ static void items_have_the_errors_of_entries(void **state)
          "f.yaml:5:5: queues: item 4 has no name; write one, a single value, at its beginning\n"},
         {"queues:\n  - {x: {name: a}, y: [name, b]}\n",
          "f.yaml:2:5: queues: item 1 has no name; write one, a single value, at its beginning\n"},
+        {"queues:\n  - {? {name: a} : 1, name: b, x: 1}\n", "f.yaml:2:8: a key must be a word\n"
+                                                            "f.yaml:2:32: unknown key \"x\" in queues.b\n"},
         {"queues:\n  - {x: name, name: a}\n", "f.yaml:2:6: unknown key \"x\" in queues.a\n"},
         {"queues:\n  - a\n  - [b]\n  -\n",
          "f.yaml:2:5: queues: item 1 is not a queue; write a mapping, its name and its settings\n"
@@ -879,6 +881,9 @@ static void params_are_checked(void **state)
          ".id.min: \"x\" is not a number; write one such as 10, -0.5, inf or -inf"},
         {"id", ", type: integer, min: 01", 40,
          ".id.min: \"01\" is not a number; write one such as 10, -0.5, inf or -inf"},
+        {"id", ", type: integer, min: ' 5'", 41,
+         ".id.min: \" 5\" is not a number; write one such as 10, -0.5, inf or -inf"},
+        {"id", ", type: number, default: '5 '", 34, ".id.default: \"5 \" is not a number"},
         {"id", ", type: number, min: -inf, max: inf", 40, NULL},
         {"id", ", type: integer, default: 1.5", 35, ".id.default: \"1.5\" is not an integer"},
         {"id", ", type: integer, default: 9223372036854775808", 35,
@@ -904,8 +909,12 @@ static void params_are_checked(void **state)
 /* Whatever the pattern: there is an answer, and soon. */
 static void patterns_that_would_take_all_memory_are_refused(void **state)
 {
-    static const char *const patterns[] = {"(((a{99}){99}){99}){99}", "(a{32767}){32767}",
-                                           "(a|b{9999}){3}c{9999}", "a{1,32767}{32767}",
+    static const char *const patterns[] = {"(((a{99}){99}){99}){99}",
+                                           "(a{32767}){32767}",
+                                           "(a|b{9999}){3}c{9999}",
+                                           "a{1,32767}{32767}",
+                                           "a{20}{20}{30}",
+                                           "(a{5001})(b{5001})",
                                            "(((((((((((((((((((((((((((((((((a"};
 
     (void)state;
