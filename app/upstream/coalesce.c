@@ -12,7 +12,7 @@ struct coalesce {
     size_t label;
     uint64_t joined_total;
     unsigned open_count;
-    LIST_HEAD(, policy_key) buckets[BUCKETS];
+    LIST_HEAD(policy_key_list, policy_key) buckets[BUCKETS];
 };
 
 static struct metric rows[] = {

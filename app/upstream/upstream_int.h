@@ -131,7 +131,7 @@ struct flight {
     bool is_hedged;
     struct call_list calls;   /* at least one until it has ended */
     struct call_list leavers; /* have left a flight that goes on, and are to be told */
-    SLIST_HEAD(, attempt) attempts;
+    SLIST_HEAD(attempt_list, attempt) attempts;
     struct attempt *winner; /* whose result is the answer */
     struct attempt *last;   /* the last that has ended without one */
     unsigned running;
@@ -154,8 +154,8 @@ struct flight {
 
 struct outbox {
     struct upstreams *upstreams;
-    STAILQ_HEAD(, attempt) starts;  /* with a reference each */
-    STAILQ_HEAD(, attempt) cancels; /* with a reference each */
+    STAILQ_HEAD(attempt_starts, attempt) starts;  /* with a reference each */
+    STAILQ_HEAD(attempt_cancels, attempt) cancels; /* with a reference each */
     STAILQ_HEAD(flight_outbox, flight) ended;
     struct call_list told; /* calls whose reply is set */
     uint64_t now_ns;
