@@ -5,12 +5,15 @@
  * plan_rules, plan_run_create, then gather_start(plan_run_gather(run)); `done` is called when it has ended;
  * answer.h writes what came of it.
  * Threads: a plan never changes.  A run is one gather's (gather.h).
+ * What a placeholder finds in another part is its value after `select` and before `pick` and `drop`, so that what
+ * is not to be shown can be used.
  * Ownership: plan_run_create takes the arguments on success.  A run lives as long as its gather: plan_run_gather
  * gives a borrowed reference, and gather_unref of the last one frees the run. */
 #pragma once
 
 #include "gather/arguments.h"
 #include "gather/gather.h"
+#include "gather/part_value.h"
 #include "upstream/upstream.h"
 
 struct plan;
@@ -73,7 +76,6 @@ struct part_outcome {
     bool is_hedged;
     uint64_t elapsed_ns; /* since it started, 0: it never did */
     uint64_t retry_after_s;
-    const char *json; /* the part's value as JSON text; NULL when it has failed */
-    size_t json_size;
+    const struct part_value *value; /* NULL when it has failed */
 };
 struct part_outcome plan_part_outcome(const struct plan_run *run, size_t index);

@@ -130,7 +130,7 @@ static int compile(struct plan_step *step, const struct plan *plan, struct err *
     http->upstream = upstreams_find(plan->upstreams, step->config->upstream);
     if (!http->upstream)
         return err_set(err, -EINVAL, "there is no upstream %s", step->config->upstream);
-    step->max_bytes = step->config->max_response_bytes > 0 ? step->config->max_response_bytes
+    http->max_bytes = step->config->max_response_bytes > 0 ? step->config->max_response_bytes
                                                            : upstream_config(http->upstream)->max_response_bytes;
     int rc = compile_templates(http, step->config, err);
     if (rc == 0)

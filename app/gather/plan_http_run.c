@@ -159,8 +159,8 @@ static void set_call(struct plan_part *part)
     call->upstream = part->step->http.upstream;
     call->request = &part->http.request;
     call->deadline_ns = plan_part_deadline_ns(part);
-    call->max_bytes = part->step->max_bytes;
-    call->keep_max_bytes = part->step->max_bytes;
+    call->max_bytes = part->step->http.max_bytes;
+    call->keep_max_bytes = part->step->http.max_bytes;
     call->budget = &run->budget;
     call->traceparent = run->traceparent;
     call->tells_deadline = true;
@@ -232,7 +232,7 @@ static void take_report(struct plan_part *part, const struct upstream_call *call
     part->retry_after_s = call->reply->retry_after_s;
 }
 
-/* The reply is kept only while the value lies in its body. */
+/* The reply holds the value; without one it goes. */
 static void on_call_done(struct upstream_call *call)
 {
     struct plan_part *part = call->arg;
@@ -251,7 +251,7 @@ static void on_call_done(struct upstream_call *call)
         plan_part_fail(part, fetch_reason_names[reply->reason], reply->error);
     else
         is_ok = plan_part_read(part, &bytes);
-    if (!part->value.is_lent)
+    if (!is_ok)
         upstream_call_done(call);
     part_end(&part->part, is_ok);
 }

@@ -219,15 +219,24 @@ static inline struct part_outcome outcome_of(const struct rig *rig, const char *
     return (struct part_outcome){.config = NULL};
 }
 
-static inline void assert_value(const struct rig *rig, const char *name, const char *json)
+static inline void append_value(const struct rig *rig, const char *name, struct buf *out)
 {
     struct part_outcome outcome = outcome_of(rig, name);
 
     if (outcome.reason)
         fail_msg("%s: %s, %s", name, outcome.reason, outcome.error);
     assert_int_equal(outcome.state, PART_OK);
-    if (outcome.json_size != strlen(json) || memcmp(outcome.json, json, outcome.json_size) != 0)
-        fail_msg("%s: %.*s instead of %s", name, (int)outcome.json_size, outcome.json, json);
+    part_value_append(out, outcome.config, outcome.value);
+    buf_append(out, "", 1);
+    assert_false(out->failed);
+}
+
+static inline void assert_value(const struct rig *rig, const char *name, const char *json)
+{
+    cleanup(buf_done) struct buf out = BUF_INIT(1 << 22);
+
+    append_value(rig, name, &out);
+    assert_string_equal(out.data, json);
 }
 
 static inline void assert_fails(const struct rig *rig, const char *name, const char *reason)
@@ -235,7 +244,7 @@ static inline void assert_fails(const struct rig *rig, const char *name, const c
     struct part_outcome outcome = outcome_of(rig, name);
 
     assert_string_equal(outcome.reason ? outcome.reason : "ok", reason);
-    assert_null(outcome.json);
+    assert_null(outcome.value);
     assert_true(outcome.state > PART_OK);
     assert_true(outcome.error[0] != '\0');
 }
@@ -243,11 +252,12 @@ static inline void assert_fails(const struct rig *rig, const char *name, const c
 /* What the mock says that it was asked, when it was asked to echo. */
 static inline json_t *echo_of(const struct rig *rig, const char *name)
 {
-    struct part_outcome outcome = outcome_of(rig, name);
-    json_t *json = json_loadb(outcome.json ? outcome.json : "", outcome.json_size, JSON_DECODE_ANY, NULL);
+    cleanup(buf_done) struct buf out = BUF_INIT(1 << 22);
 
+    append_value(rig, name, &out);
+    json_t *json = json_loads(out.data, JSON_DECODE_ANY, NULL);
     if (!json)
-        fail_msg("%s: %s", outcome.reason ? outcome.reason : "no echo", outcome.error);
+        fail_msg("no echo: %s", out.data);
     return json;
 }
 
