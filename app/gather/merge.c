@@ -1,4 +1,5 @@
-/* `merge: flat`: whether a member is there twice.  Names are compared as they are meant, not as they are written. */
+/* `merge: flat`: whether a member is there twice.  Names are compared as they are meant, not as they are
+ * written. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,7 +19,8 @@ static void refuse_name(struct plan_part *part, const char *name, size_t size)
 {
     char error[FETCH_ERROR_SIZE];
 
-    snprintf(error, sizeof(error), "its member %.*s is in the answer already", (int)MIN(size, (size_t)80), name);
+    snprintf(error, sizeof(error), "its member %.*s is in the answer already", (int)MIN(size, (size_t)80),
+             name);
     plan_part_fail(part, "duplicate_key", error);
 }
 

@@ -39,8 +39,8 @@ static bool is_mergeable(const struct part_value *value)
     return value->json.size > 0 && (json_text_is_object(value->json) || value->json.text[0] == 'n');
 }
 
-const char *part_value_read(const struct config_part *config, bool must_be_object, const struct part_bytes *bytes,
-                            struct part_value *ret, struct err *err)
+const char *part_value_read(const struct config_part *config, bool must_be_object,
+                            const struct part_bytes *bytes, struct part_value *ret, struct err *err)
 {
     struct part_value value = {.bytes = *bytes};
     bool is_json = bytes->size > 0 && http_is_json(bytes->content_type);
@@ -163,5 +163,6 @@ void part_value_append(struct buf *out, const struct config_part *config, const 
 bool part_value_next(const struct config_part *config, const struct part_value *value, size_t *at,
                      struct json_member *ret)
 {
-    return value->json.size > 0 && json_text_is_object(value->json) && next_kept(config, value->json, at, ret);
+    return value->json.size > 0 && json_text_is_object(value->json) &&
+           next_kept(config, value->json, at, ret);
 }

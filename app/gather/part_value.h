@@ -1,8 +1,8 @@
 /* part_value.h - what a part has brought as a value of the answer.
  *
- * JSON stays the text that came, without a tree and with every digit: `select` finds a piece of it, `pick` and
- * `drop` leave out of that when it is written.  Any other text is written as a string, nothing as null.  So a value
- * costs no memory beside the bytes that it was made of, which have been counted when they came.
+ * JSON stays the text that came, without a tree and with every digit: `select` finds a piece of it, `pick`
+ * and `drop` leave out of that when it is written.  Any other text is written as a string, nothing as null.
+ * So a value costs no memory beside the bytes that it was made of, which have been counted when they came.
  *
  * How to use it: part_value_read when the bytes are there, part_value_append for the answer.
  * Threads: any; it does not change after it was read.
@@ -27,10 +27,10 @@ struct part_value {
     struct part_bytes bytes; /* the text */
 };
 
-/* Returns NULL when it is set; else why not: "bad_json", "bad_select" or "not_an_object" (which it `must_be_object`,
- * null is one too), with a text for people in `err`. */
-const char *part_value_read(const struct config_part *config, bool must_be_object, const struct part_bytes *bytes,
-                            struct part_value *ret, struct err *err);
+/* Returns NULL when it is set; else why not: "bad_json", "bad_select" or "not_an_object" (which it
+ * `must_be_object`, null is one too), with a text for people in `err`. */
+const char *part_value_read(const struct config_part *config, bool must_be_object,
+                            const struct part_bytes *bytes, struct part_value *ret, struct err *err);
 
 /* Appends it as JSON, as `pick` and `drop` have it. */
 void part_value_append(struct buf *out, const struct config_part *config, const struct part_value *value);

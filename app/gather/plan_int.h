@@ -1,9 +1,9 @@
 /* plan_int.h - what the files of a plan share.
  *
- * plan.c makes a plan of an endpoint, plan_run.c runs it for one request; neither knows how a part is fetched.
- * That is the business of a kind (plan_http.c): it compiles a part's templates into a step, and its operations
- * start the parts, each of which it ends by plan_part_succeed or plan_part_fail.  Another kind of part (a query of
- * a database) is another file with a `struct plan_kind`, and the choice in plan.c.
+ * plan.c makes a plan of an endpoint, plan_run.c runs it for one request; neither knows how a part is
+ * fetched.  That is the business of a kind (plan_http.c): it compiles a part's templates into a step, and its
+ * operations start the parts, each of which it ends by plan_part_read or plan_part_fail.  Another kind of
+ * part (a query of a database) is another file with a `struct plan_kind`, and the choice in plan.c.
  * merge.c is `merge: flat`. */
 #pragma once
 
@@ -55,9 +55,7 @@ struct http_step {
 struct plan_step {
     const struct config_part *config;
     const struct plan_kind *kind;
-    union {
-        struct http_step http;
-    };
+    struct http_step http; /* of plan_kind_http; another kind has another struct here */
 };
 
 struct plan {
@@ -96,9 +94,7 @@ struct plan_part {
     uint64_t retry_after_s;
     struct part_value value;
     char error[FETCH_ERROR_SIZE];
-    union {
-        struct http_run http;
-    };
+    struct http_run http; /* likewise */
 };
 
 struct plan_run {

@@ -59,7 +59,8 @@ static json_t *load(struct json_piece json)
     if (!value && is_number(json))
         value = json_stringn_nocheck(json.text, json.size);
     if (!value)
-        value = json_loadb(json.text, json.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+        value = json_loadb(json.text, json.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
+                           NULL);
     return value;
 }
 
@@ -132,8 +133,7 @@ bool plan_part_read(struct plan_part *part, const struct part_bytes *bytes)
 {
     bool is_merged = part->run->plan->endpoint->merge == MERGE_FLAT;
     struct err err = {0};
-    const char *reason =
-        part_value_read(part->step->config, is_merged, bytes, &part->value, &err);
+    const char *reason = part_value_read(part->step->config, is_merged, bytes, &part->value, &err);
 
     if (reason)
         plan_part_fail(part, reason, err.text);

@@ -45,8 +45,8 @@ struct rig {
     size_t ended[CONFIG_PARTS_MAX]; /* indexes of parts in the order in which they were told */
 };
 
-/* Upstreams: `u` is the mock with no policy, `dead` a port where nobody listens, `busy` refuses all but one call,
- * `v` lies behind a path and forwards X-Wish. */
+/* Upstreams: `u` is the mock with no policy, `dead` a port where nobody listens, `busy` refuses all but one
+ * call, `v` lies behind a path and forwards X-Wish. */
 static inline struct config *rig_config(const char *endpoint)
 {
     char yaml[8192];
@@ -127,7 +127,8 @@ static inline const char *request_body(void *arg, size_t *ret_size)
 
 static inline struct arguments *read_request(struct rig *rig, struct client_request *request)
 {
-    const struct request_reader reader = {request, request_path_arg, request_query, request_header, request_body};
+    const struct request_reader reader = {request, request_path_arg, request_query, request_header,
+                                          request_body};
     struct arguments_problem problem = {.status = 0};
     struct arguments *arguments = NULL;
 
@@ -261,7 +262,8 @@ static inline json_t *echo_of(const struct rig *rig, const char *name)
     return json;
 }
 
-static inline void assert_echo(const struct rig *rig, const char *name, const char *member, const char *expected)
+static inline void assert_echo(const struct rig *rig, const char *name, const char *member,
+                               const char *expected)
 {
     json_t *echo = echo_of(rig, name);
 
@@ -270,7 +272,8 @@ static inline void assert_echo(const struct rig *rig, const char *name, const ch
 }
 
 /* The value of a header, "" when it was not sent. */
-static inline void assert_header(const struct rig *rig, const char *part, const char *name, const char *expected)
+static inline void assert_header(const struct rig *rig, const char *part, const char *name,
+                                 const char *expected)
 {
     json_t *echo = echo_of(rig, part);
     json_t *headers = json_object_get(echo, "headers");
