@@ -59,7 +59,8 @@ static json_t *load(struct json_piece json)
     if (!value && is_number(json))
         value = json_stringn_nocheck(json.text, json.size);
     if (!value)
-        value = json_loadb(json.text, json.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+        value = json_loadb(json.text, json.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
+                           NULL);
     return value;
 }
 
@@ -72,13 +73,26 @@ static const json_t *keep(struct plan_values *values, json_t *value)
     return value;
 }
 
+static json_t *load_text(const struct part_bytes *bytes)
+{
+    cleanup(buf_done) struct buf text = BUF_INIT(PLACE_MAX_BYTES * 3);
+
+    if (bytes->size > PLACE_MAX_BYTES)
+        return NULL;
+    text_decode_prefix(bytes->charset, bytes->data, bytes->size, bytes->is_whole, SIZE_MAX, &text);
+    return text.failed ? NULL : json_stringn_nocheck(text.size > 0 ? text.data : "", text.size);
+}
+
 static const json_t *lookup_in_part(struct plan_values *values, const struct template_place *place)
 {
     const struct plan_part *part = find_part(values->run, place->name);
     struct json_piece json;
 
-    if (!part || part->value.json.size == 0 || !json_text_find(part->value.json, place->pointer, &json) ||
-        json.size > PLACE_MAX_BYTES)
+    if (!part || part->part.state != PART_OK)
+        return NULL;
+    if (part->value.json.size == 0)
+        return place->pointer[0] == '\0' ? keep(values, load_text(&part->value.bytes)) : NULL;
+    if (!json_text_find(part->value.json, place->pointer, &json) || json.size > PLACE_MAX_BYTES)
         return NULL;
     return keep(values, load(json));
 }
@@ -119,8 +133,7 @@ bool plan_part_read(struct plan_part *part, const struct part_bytes *bytes)
 {
     bool is_merged = part->run->plan->endpoint->merge == MERGE_FLAT;
     struct err err = {0};
-    const char *reason =
-        part_value_read(part->step->config, is_merged, bytes, part->step->max_bytes, &part->value, &err);
+    const char *reason = part_value_read(part->step->config, is_merged, bytes, &part->value, &err);
 
     if (reason)
         plan_part_fail(part, reason, err.text);
@@ -161,8 +174,7 @@ struct part_outcome plan_part_outcome(const struct plan_run *run, size_t index)
         .is_hedged = part->is_hedged,
         .elapsed_ns = state->started_ns > 0 ? state->ended_ns - state->started_ns : 0,
         .retry_after_s = part->retry_after_s,
-        .json = part->reason ? NULL : part->value.json.text,
-        .json_size = part->reason ? 0 : part->value.json.size,
+        .value = part->reason ? NULL : &part->value,
     };
 }
 
@@ -204,10 +216,8 @@ static void on_done(struct gather *gather, void *arg)
 
 static void free_run(struct plan_run *run)
 {
-    for (size_t i = 0; i < run->plan->step_count; i++) {
+    for (size_t i = 0; i < run->plan->step_count; i++)
         run->plan->steps[i].kind->part_done(&run->parts[i]);
-        part_value_done(&run->parts[i].value);
-    }
     for (size_t i = 0; run->forwarded && i < run->plan->forward_count; i++)
         free(run->forwarded[i]);
     free(run->forwarded);

@@ -20,7 +20,7 @@ static int status_of_parts(const char *parts)
     return status;
 }
 
-#define PART_GOOD    "{name: ok, upstream: u, path: /, required: true}"
+#define PART_GOOD   "{name: ok, upstream: u, path: /, required: true}"
 #define PART_BAD    "{name: bad, upstream: u, path: /, required: true, query: {status: '500'}}"
 #define PART_DEAD   "{name: dead, upstream: dead, path: /, required: true}"
 #define PART_LATE   "{name: late, upstream: u, path: /, required: true, query: {stall: '1'}}"
@@ -73,11 +73,14 @@ static void without_enough_all_that_failed_decide(void **state)
 {
     NEED_MOCK();
 
-    assert_int_equal(status_of_parts("    mode: first\n    parts: [" OPTIONAL_BAD ", " OPTIONAL_OK "]\n"), 200);
-    assert_int_equal(status_of_parts("    mode: first\n    parts: [" OPTIONAL_BAD ", " OPTIONAL_LATE "]\n"), 502);
+    assert_int_equal(status_of_parts("    mode: first\n    parts: [" OPTIONAL_BAD ", " OPTIONAL_OK "]\n"),
+                     200);
+    assert_int_equal(status_of_parts("    mode: first\n    parts: [" OPTIONAL_BAD ", " OPTIONAL_LATE "]\n"),
+                     502);
     assert_int_equal(status_of_parts("    mode: first\n    parts: [" OPTIONAL_LATE "]\n"), 504);
     assert_int_equal(
-        status_of_parts("    mode: quorum\n    quorum: 2\n    parts: [" OPTIONAL_OK ", " OPTIONAL_LATE "]\n"), 504);
+        status_of_parts("    mode: quorum\n    quorum: 2\n    parts: [" OPTIONAL_OK ", " OPTIONAL_LATE "]\n"),
+        504);
 }
 
 static void who_is_refused_hears_when_to_come_again(void **state)
@@ -87,7 +90,8 @@ static void who_is_refused_hears_when_to_come_again(void **state)
 
     rig_start(&rig, "  - path: /e\n    timeout: 300ms\n    parts: [" PART_BUSY1 ", " PART_BUSY2 "]\n");
     run(&rig, NO_REQUEST);
-    assert_int_equal(answer_retry_after_s(rig.run), MAX(outcome_of(&rig, "busy2").retry_after_s, UINT64_C(1)));
+    assert_int_equal(answer_retry_after_s(rig.run),
+                     MAX(outcome_of(&rig, "busy2").retry_after_s, UINT64_C(1)));
     run_end(&rig);
     rig_end(&rig);
 }
@@ -104,7 +108,8 @@ static void all_parts_are_in_it(void **state)
                     "      - {name: b, upstream: u, path: /, query: {json: '{{\"x\": 1}}', delay: '20'}}\n"
                     "      - {name: a, upstream: u, path: /, query: {json: '[2]'}}\n");
     run(&rig, NO_REQUEST);
-    assert_answer(&rig, "{\"parts\":{\"b\":{\"x\": 1},\"a\":[2]},\"complete\":true,\"errors\":{},\"total_time\":1.5}");
+    assert_answer(
+        &rig, "{\"parts\":{\"b\":{\"x\": 1},\"a\":[2]},\"complete\":true,\"errors\":{},\"total_time\":1.5}");
     run_end(&rig);
     rig_end(&rig);
 }
@@ -127,11 +132,12 @@ static void each_part_that_failed_says_why(void **state)
                     "      - {name: c, upstream: u, path: /, query: {json: '3'}}\n");
     run(&rig, NO_REQUEST);
     json_t *json = answer_of(&rig);
-    assert_int_equal(json_unpack(json, "{s:{s:i!}, s:b, s:{s:{s:s, s:s, s:i, s:i, s:F!}, s:{s:s, s:s!}!}, s:F!}",
-                                 "parts", "c", &status, "complete", &complete, "errors", "a", "reason", &reason,
-                                 "error", &error, "status", &status, "attempts", &attempts, "elapsed", &elapsed, "b",
-                                 "reason", &error, "error", &error, "total_time", &elapsed),
-                     0);
+    assert_int_equal(
+        json_unpack(json, "{s:{s:i!}, s:b, s:{s:{s:s, s:s, s:i, s:i, s:F!}, s:{s:s, s:s!}!}, s:F!}", "parts",
+                    "c", &status, "complete", &complete, "errors", "a", "reason", &reason, "error", &error,
+                    "status", &status, "attempts", &attempts, "elapsed", &elapsed, "b", "reason", &error,
+                    "error", &error, "total_time", &elapsed),
+        0);
     assert_string_equal(reason, "http_status");
     assert_int_equal(status, 418);
     assert_int_equal(attempts, 1);
@@ -180,13 +186,15 @@ static void members_of_all_parts_are_merged(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e\n"
-                    "    merge: flat\n"
-                    "    parts:\n"
-                    "      - {name: a, upstream: u, path: /, query: {json: ' {{ \"x\" : 1.0, \"x2\": [] }} '}}\n"
-                    "      - {name: b, upstream: u, path: /, query: {json: '{{}}'}}\n"
-                    "      - {name: c, upstream: u, path: /, query: {status: '204'}}\n"
-                    "      - {name: d, upstream: u, path: /, select: /d, query: {json: '{{\"d\": {{\"y\": {{}}}}}}'}}\n");
+    rig_start(
+        &rig,
+        "  - path: /e\n"
+        "    merge: flat\n"
+        "    parts:\n"
+        "      - {name: a, upstream: u, path: /, query: {json: ' {{ \"x\" : 1.0, \"x2\": [] }} '}}\n"
+        "      - {name: b, upstream: u, path: /, query: {json: '{{}}'}}\n"
+        "      - {name: c, upstream: u, path: /, query: {status: '204'}}\n"
+        "      - {name: d, upstream: u, path: /, select: /d, query: {json: '{{\"d\": {{\"y\": {{}}}}}}'}}\n");
     run(&rig, NO_REQUEST);
     assert_answer(&rig, "{\"x\":1.0,\"x2\":[],\"y\":{}}");
     assert_int_equal(answer_status(rig.run), 200);
@@ -199,7 +207,8 @@ static void nothing_merges_to_an_empty_object(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e\n    merge: flat\n    parts: [{name: a, upstream: u, path: /, query: {json: '{{}}'}}]\n");
+    rig_start(&rig, "  - path: /e\n    merge: flat\n    parts: [{name: a, upstream: u, path: /, query: "
+                    "{json: '{{}}'}}]\n");
     run(&rig, NO_REQUEST);
     assert_answer(&rig, "{}");
     run_end(&rig);
@@ -215,7 +224,8 @@ static void a_member_of_two_parts_is_an_error_of_the_later(void **state)
                     "    merge: flat\n"
                     "    parts:\n"
                     "      - {name: a, upstream: u, path: /, query: {json: '{{\"x\": 1}}', delay: '30'}}\n"
-                    "      - {name: b, upstream: u, path: /, required: true, query: {json: '{{\"y\": 1, \"\\u0078\": 2}}'}}\n"
+                    "      - {name: b, upstream: u, path: /, required: true, query: {json: '{{\"y\": 1, "
+                    "\"\\u0078\": 2}}'}}\n"
                     "      - {name: c, upstream: u, path: /, query: {json: '{{\"errors\": []}}'}}\n"
                     "      - {name: d, upstream: u, path: /, query: {json: '[]'}}\n"
                     "      - {name: e, upstream: u, path: /, query: {json: '{{\"y\": 5}}'}}\n");
@@ -255,7 +265,8 @@ static void an_event_is_one_line(void **state)
     out.size = 0;
     answer_append_part_event(&out, rig.run, 1);
     buf_append(&out, "", 1);
-    assert_ptr_equal(strstr(out.data, "{\"part\":\"b\",\"reason\":\"http_status\",\"error\":\"HTTP 500"), out.data);
+    assert_ptr_equal(strstr(out.data, "{\"part\":\"b\",\"reason\":\"http_status\",\"error\":\"HTTP 500"),
+                     out.data);
     out.size = 0;
     answer_append_summary_event(&out, rig.run, 2 * NS_PER_SEC);
     buf_append(&out, "", 1);
@@ -284,8 +295,8 @@ static void server_timing_has_an_entry_for_each_part(void **state)
     run(&rig, NO_REQUEST);
     size_t length = answer_format_server_timing(rig.run, text);
     assert_int_equal(length, strlen(text));
-    assert_int_equal(sscanf(text, "a;dur=%u.%1u, b;dur=%*u.%*1u;desc=\"http_status\", c;desc=\"skipped\"%n", &whole,
-                            &tenths, &end),
+    assert_int_equal(sscanf(text, "a;dur=%u.%1u, b;dur=%*u.%*1u;desc=\"http_status\", c;desc=\"skipped\"%n",
+                            &whole, &tenths, &end),
                      2);
     assert_true(whole >= 20);
     assert_int_equal(end, strlen(text));
@@ -314,7 +325,8 @@ static void proxy_status_says_why(void **state)
     assert_ptr_equal(strstr(text, "heddle; received-status=503; details=\"a: HTTP 503"), text);
     assert_non_null(strstr(text, ", heddle; error=connection_refused; details=\"b: "));
     assert_non_null(strstr(text, ", heddle; error=http_response_timeout; details=\"c: "));
-    assert_non_null(strstr(text, ", heddle; received-status=200; details=\"e: there is no /a\\\"\\\\?? in the answer\""));
+    assert_non_null(
+        strstr(text, ", heddle; received-status=200; details=\"e: there is no /a\\\"\\\\?? in the answer\""));
     assert_null(strstr(text, "d: "));
     assert_null(strstr(text, "ok"));
     run_end(&rig);

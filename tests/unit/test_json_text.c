@@ -23,9 +23,23 @@ static void assert_piece(struct json_piece piece, const char *expected)
 static void values_of_all_types_are_json(void **state)
 {
     static const char *const texts[] = {
-        "null", "true", "false", "0", "-0", "-12.50e+3", "1E9", "1e999999", "123456789012345678901234567890",
-        "\"\"", "\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\xc3\xa9\"", "[]", "{}", "[[],[{}]]",
-        "{\"a\":{\"b\":[1,2,{\"c\":null}]},\"\":0}", "\"\\u0000\"", "\"\x7f\"",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-12.50e+3",
+        "1E9",
+        "1e999999",
+        "123456789012345678901234567890",
+        "\"\"",
+        "\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\xc3\xa9\"",
+        "[]",
+        "{}",
+        "[[],[{}]]",
+        "{\"a\":{\"b\":[1,2,{\"c\":null}]},\"\":0}",
+        "\"\\u0000\"",
+        "\"\x7f\"",
     };
     (void)state;
 
@@ -43,12 +57,54 @@ static void white_space_and_a_byte_order_mark_are_left_out(void **state)
 static void what_is_no_json_is_refused(void **state)
 {
     static const char *const texts[] = {
-        "",         " ",          "nul",        "nulls",      "True",     "01",          "-",         "+1",
-        "1.",       ".5",         "1e",         "1e+",        "0x1",      "NaN",         "'a'",       "\"a",
-        "\"\\\"",   "\"\\x\"",    "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\n\"",   "[",
-        "]",        "[1",         "[1,",        "[1,]",       "[,1]",     "[1 2]",       "[1}",       "{",
-        "{\"a\"",   "{\"a\":",    "{\"a\":1",   "{\"a\":1,",  "{\"a\":1,}", "{a:1}",     "{\"a\" 1}", "{1:2}",
-        "{\"a\":1]", "1 2",       "{}{}",       "\"\xff\"",   "\"\xc3\"", "// x\n1",     "\xef\xbb\xbf", "[1]]",
+        "",
+        " ",
+        "nul",
+        "nulls",
+        "True",
+        "01",
+        "-",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "NaN",
+        "'a'",
+        "\"a",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"\n\"",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1}",
+        "{",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{1:2}",
+        "{\"a\":1]",
+        "1 2",
+        "{}{}",
+        "\"\xff\"",
+        "\"\xc3\"",
+        "// x\n1",
+        "\xef\xbb\xbf",
+        "[1]]",
         "\"\xed\xa0\x80\"",
     };
     struct json_piece json;
@@ -90,15 +146,24 @@ static void no_more_than_so_many_levels(void **state)
 
 /* The document of RFC 6901, section 5, and arrays. */
 static const char document[] =
-    "{\"foo\": [\"bar\", \"baz\"], \"\": 0, \"a/b\": 1, \"c%d\": 2, \"m~n\": 8, \"k\\\"l\": 6, \"\\u00e9\": [ ],"
+    "{\"foo\": [\"bar\", \"baz\"], \"\": 0, \"a/b\": 1, \"c%d\": 2, \"m~n\": 8, \"k\\\"l\": 6, \"\\u00e9\": "
+    "[ ],"
     " \"deep\": [[{\"x\": {\"y\": 1.50}}], \"]}\\\\\"], \"twice\": 1, \"twic\\u0065\": 2}";
 
 static void places_are_found(void **state)
 {
     static const char *const cases[][2] = {
-        {"/foo", "[\"bar\", \"baz\"]"}, {"/foo/1", "\"baz\""}, {"/", "0"},       {"/a~1b", "1"},
-        {"/c%d", "2"},                  {"/m~0n", "8"},        {"/k\"l", "6"},   {"/\xc3\xa9", "[ ]"},
-        {"/deep/0/0/x/y", "1.50"},      {"/deep/1", "\"]}\\\\\""}, {"/twice", "2"},
+        {"/foo", "[\"bar\", \"baz\"]"},
+        {"/foo/1", "\"baz\""},
+        {"/", "0"},
+        {"/a~1b", "1"},
+        {"/c%d", "2"},
+        {"/m~0n", "8"},
+        {"/k\"l", "6"},
+        {"/\xc3\xa9", "[ ]"},
+        {"/deep/0/0/x/y", "1.50"},
+        {"/deep/1", "\"]}\\\\\""},
+        {"/twice", "2"},
     };
     struct json_piece json = checked(document);
     struct json_piece place;
@@ -115,9 +180,10 @@ static void places_are_found(void **state)
 
 static void what_is_not_there_is_no_place(void **state)
 {
-    static const char *const pointers[] = {"/bar",   "/foo/2",   "/foo/-",  "/foo/01", "/foo/+0",
-                                           "/foo/",  "/foo/0/0", "/a~1b/0", "/FOO",    "/foo/18446744073709551616",
-                                           "/c%d/x", "/fo",      "/fooo",   "/deep/1/0"};
+    static const char *const pointers[] = {
+        "/bar",   "/foo/2",   "/foo/-",  "/foo/01",  "/foo/+0",
+        "/foo/",  "/foo/0/0", "/a~1b/0", "/FOO",     "/foo/18446744073709551616",
+        "/c%d/x", "/fo",      "/fooo",   "/deep/1/0"};
     struct json_piece json = checked(document);
     struct json_piece place = {NULL, 0};
     (void)state;

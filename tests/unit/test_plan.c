@@ -8,13 +8,14 @@ static void values_go_to_their_places_escaped(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e/{id}\n"
-                    "    parts:\n"
-                    "      - name: a\n"
-                    "        upstream: v\n"
-                    "        path: \"/x/{id}/y z\"\n"
-                    "        query: {echo: '1', \"x_é\": \"{query.q:none}\", x_id: \"<{id}>\"}\n"
-                    "        headers: {X-Id: \"id {id}\", Accept-Language: \"{header.Accept-Language:de}\"}\n");
+    rig_start(&rig,
+              "  - path: /e/{id}\n"
+              "    parts:\n"
+              "      - name: a\n"
+              "        upstream: v\n"
+              "        path: \"/x/{id}/y z\"\n"
+              "        query: {echo: '1', \"x_é\": \"{query.q:none}\", x_id: \"<{id}>\"}\n"
+              "        headers: {X-Id: \"id {id}\", Accept-Language: \"{header.Accept-Language:de}\"}\n");
     run(&rig, (struct client_request){.path_arg = "a/b?c#d&e=f%\xc3\xa9", .query = "q=1%262%3D+3&z=1"});
     assert_fails(&rig, "a", "bad_request"); /* not in a header */
     assert_true(outcome_of(&rig, "a").is_clients_fault);
@@ -32,8 +33,8 @@ static void values_go_to_their_places_escaped(void **state)
 
 static void a_value_cannot_change_where_a_part_leads(void **state)
 {
-    static const char *const values[] = {".", "..", "", "@evil.example", "//evil.example/", "\\evil", ":80", "?", "%2f",
-                                         "a\r\nHost: evil"};
+    static const char *const values[] = {".",      "..",  "",  "@evil.example", "//evil.example/",
+                                         "\\evil", ":80", "?", "%2f",           "a\r\nHost: evil"};
     struct rig rig;
     NEED_MOCK();
 
@@ -63,8 +64,8 @@ static void headers_go_along_by_the_lists_alone(void **state)
                     "    parts:\n"
                     "      - {name: a, upstream: u, path: /, query: {echo: '1'}, headers: {x-own: mine}}\n"
                     "      - {name: b, upstream: v, path: /, query: {echo: '1'}}\n");
-    run(&rig, (struct client_request){.headers = {"Authorization", "secret", "X-Wish", "w", "Cookie", "c", "X-Own",
-                                                  "theirs"}});
+    run(&rig, (struct client_request){
+                  .headers = {"Authorization", "secret", "X-Wish", "w", "Cookie", "c", "X-Own", "theirs"}});
     assert_header(&rig, "a", "Authorization", "secret");
     assert_header(&rig, "a", "X-Wish", "");
     assert_header(&rig, "a", "X-Own", "mine");
@@ -135,11 +136,13 @@ static void a_part_gets_what_another_has_brought(void **state)
               "    parts:\n"
               "      - {name: late, upstream: u, path: \"/{early./id}\", select: /path, query: {echo: '1'}}\n"
               "      - {name: text, upstream: u, path: \"/\", select: /query,\n"
-              "         query: {echo: '1', x_a: \"{early./a}\", x_none: \"{early./none:-}\", x_big: \"{early./big}\"}}\n"
-              "      - {name: early, upstream: u, path: /, select: /data,\n"
-              "         query: {json: '{{\"data\": {{\"id\": 7, \"a\": \"b/c\", \"big\": 12345678901234567890123}}}}'}}\n");
+              "         query: {echo: '1', x_a: \"{early./a}\", x_none: \"{early./none:-}\", x_big: "
+              "\"{early./big}\"}}\n"
+              "      - {name: early, upstream: u, path: /, select: /data, drop: [a],\n"
+              "         query: {json: '{{\"data\": {{\"id\": 7, \"a\": \"b/c\", \"big\": "
+              "12345678901234567890123}}}}'}}\n");
     run(&rig, (struct client_request){.query = NULL});
-    assert_value(&rig, "early", "{\"id\": 7, \"a\": \"b/c\", \"big\": 12345678901234567890123}");
+    assert_value(&rig, "early", "{\"id\":7,\"big\":12345678901234567890123}");
     assert_value(&rig, "late", "\"/7\"");
     assert_value(&rig, "text", "\"echo=1&x_a=b%2Fc&x_none=-&x_big=12345678901234567890123\"");
     assert_int_equal(rig.ended[0], 2);
@@ -176,16 +179,18 @@ static void json_stays_as_it_came(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e\n"
-                    "    parts:\n"
-                    "      - {name: a, upstream: u, path: /, query: {json: ' [1.10, 1e999, 12345678901234567890] '}}\n"
-                    "      - {name: b, upstream: u, path: /, select: /1, query: {json: '[0, {{\"x\": 1.0}}]'}}\n"
-                    "      - {name: c, upstream: u, path: /, pick: [b, a],\n"
-                    "         query: {json: '[{{\"a\": 1.0, \"b\": {{}}, \"c\": 0}}, 5, {{\"c\": 1}}]'}}\n"
-                    "      - {name: d, upstream: u, path: /, drop: [\"é\", x],\n"
-                    "         query: {json: '{{\"\\u00e9\": 1, \"y\": [ ]}}'}}\n"
-                    "      - {name: e, upstream: u, path: /, query: {status: '204'}}\n"
-                    "      - {name: f, upstream: u, path: /, query: {json: '', body: ''}}\n");
+    rig_start(
+        &rig,
+        "  - path: /e\n"
+        "    parts:\n"
+        "      - {name: a, upstream: u, path: /, query: {json: ' [1.10, 1e999, 12345678901234567890] '}}\n"
+        "      - {name: b, upstream: u, path: /, select: /1, query: {json: '[0, {{\"x\": 1.0}}]'}}\n"
+        "      - {name: c, upstream: u, path: /, pick: [b, a],\n"
+        "         query: {json: '[{{\"a\": 1.0, \"b\": {{}}, \"c\": 0}}, 5, {{\"c\": 1}}]'}}\n"
+        "      - {name: d, upstream: u, path: /, drop: [\"é\", x],\n"
+        "         query: {json: '{{\"\\u00e9\": 1, \"y\": [ ]}}'}}\n"
+        "      - {name: e, upstream: u, path: /, query: {status: '204'}}\n"
+        "      - {name: f, upstream: u, path: /, query: {json: '', body: ''}}\n");
     run(&rig, (struct client_request){.query = NULL});
     assert_value(&rig, "a", "[1.10, 1e999, 12345678901234567890]");
     assert_value(&rig, "b", "{\"x\": 1.0}");
@@ -202,13 +207,22 @@ static void other_texts_become_strings(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig,
-              "  - path: /e\n"
-              "    parts:\n"
-              "      - {name: a, upstream: u, path: /, query: {body: \"say \\\"é\\\"\", type: text/plain}}\n"
-              "      - {name: b, upstream: u, path: /, query: {body: \"é\", type: 'text/plain; charset=latin1'}}\n"
-              "      - {name: c, upstream: u, path: /, select: /a, query: {body: \"{{}}\", type: text/html}}\n");
+    rig_start(
+        &rig,
+        "  - path: /e\n"
+        "    parts:\n"
+        "      - {name: a, upstream: u, path: /, query: {body: \"say \\\"é\\\"\", type: text/plain}}\n"
+        "      - {name: b, upstream: u, path: /, query: {body: \"é\", type: 'text/plain; charset=latin1'}}\n"
+        "      - {name: c, upstream: u, path: /, select: /a, query: {body: \"{{}}\", type: text/html}}\n"
+        "      - {name: d, upstream: u, path: \"/{b.}\", select: /path, query: {echo: '1'}}\n"
+        "      - {name: e, upstream: u, path: \"/{b./x}\"}\n"
+        "      - {name: f, upstream: u, path: /, query: {body: \"\xef\xbb\xbf\", type: text/plain}}\n"
+        "      - {name: g, upstream: u, path: /, query: {size: '4', zeros: '1', type: text/plain}}\n");
     run(&rig, (struct client_request){.query = NULL});
+    assert_value(&rig, "d", "\"/%C3%83%C2%A9\"");
+    assert_fails(&rig, "e", "bad_request");
+    assert_value(&rig, "f", "\"\"");
+    assert_value(&rig, "g", "\"\\u0000\\u0000\\u0000\\u0000\"");
     assert_value(&rig, "a", "\"say \\\"\xc3\xa9\\\"\"");
     assert_value(&rig, "b", "\"\xc3\x83\xc2\xa9\"");
     assert_fails(&rig, "c", "bad_select");
@@ -255,8 +269,9 @@ static void caps_hold_for_a_part_and_for_all_together(void **state)
     assert_int_equal(outcome_of(&rig, "a").state, PART_OK);
     assert_fails(&rig, "b", "too_large");
     assert_fails(&rig, "c", "too_large");
-    assert_int_equal(atomic_load(&rig.budget.used), 0); /* texts of their own by now */
+    assert_int_equal(atomic_load(&rig.budget.used), 1024); /* is held as long as the run is */
     run_end(&rig);
+    assert_int_equal(atomic_load(&rig.budget.used), 0);
     rig_end(&rig);
 }
 
@@ -349,10 +364,11 @@ static void many_at_once_keep_their_values_apart(void **state)
     char ids[ARRAY_LEN(rigs)][8];
     NEED_MOCK();
 
-    rig_start(&rigs[0], "  - path: /e/{id}\n"
-                        "    parts:\n"
-                        "      - {name: a, upstream: u, path: \"/{id}\", select: /path, query: {echo: '1'}}\n"
-                        "      - {name: b, upstream: u, path: \"/{a.}\", select: /path, query: {echo: '1'}}\n");
+    rig_start(&rigs[0],
+              "  - path: /e/{id}\n"
+              "    parts:\n"
+              "      - {name: a, upstream: u, path: \"/{id}\", select: /path, query: {echo: '1'}}\n"
+              "      - {name: b, upstream: u, path: \"/{a.}\", select: /path, query: {echo: '1'}}\n");
     for (size_t i = 0; i < ARRAY_LEN(rigs); i++) {
         rigs[i].plan = rigs[0].plan;
         snprintf(ids[i], sizeof(ids[i]), "%zu", i);
