@@ -39,6 +39,7 @@ struct shared_request;
 
 TAILQ_HEAD(call_list, upstream_call);
 TAILQ_HEAD(flight_list, flight);
+STAILQ_HEAD(flight_outbox, flight);
 
 struct upstream {
     /* set before threads start, then read-only: */
@@ -131,7 +132,7 @@ struct flight {
     bool is_hedged;
     struct call_list calls;   /* at least one until it has ended */
     struct call_list leavers; /* have left a flight that goes on, and are to be told */
-    SLIST_HEAD(, attempt) attempts;
+    SLIST_HEAD(attempt_list, attempt) attempts;
     struct attempt *winner; /* whose result is the answer */
     struct attempt *last;   /* the last that has ended without one */
     unsigned running;
@@ -154,9 +155,9 @@ struct flight {
 
 struct outbox {
     struct upstreams *upstreams;
-    STAILQ_HEAD(, attempt) starts;  /* with a reference each */
-    STAILQ_HEAD(, attempt) cancels; /* with a reference each */
-    STAILQ_HEAD(flight_outbox, flight) ended;
+    STAILQ_HEAD(start_list, attempt) starts;   /* with a reference each */
+    STAILQ_HEAD(cancel_list, attempt) cancels; /* with a reference each */
+    struct flight_outbox ended;
     struct call_list told; /* calls whose reply is set */
     uint64_t now_ns;
     const char *log_text; /* the last; NULL: nothing */
