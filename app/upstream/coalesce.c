@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define BUCKETS 256
+#define BUCKETS 1024
 
 struct coalesce {
     size_t label;
