@@ -57,7 +57,8 @@ static struct metric rows[] = {
                        .labels = {{.name = "upstream"}}},
 };
 
-/* `others` has no URL, and many names.  Without a breaker the addresses are still chosen, and none is ejected. */
+/* `others` has no URL, and many names.  Without a breaker the addresses are still chosen, and none is
+ * ejected. */
 static bool is_on(const struct config_upstream *config)
 {
     return config->base_url != NULL;
@@ -257,6 +258,8 @@ static const char *ended(void *state, const struct policy_end *end, uint64_t mar
 {
     struct addresses *addresses = state;
     struct address *chosen = find(addresses, end->chosen);
+    /* One that hangs would never be noticed when all that it gets is overtaken and cancelled. */
+    enum policy_health health = end->is_overtaken ? HEALTH_BAD : end->health;
 
     (void)mark;
     if (!chosen)
@@ -264,9 +267,9 @@ static const char *ended(void *state, const struct policy_end *end, uint64_t mar
     chosen->in_flight--;
     let_back(addresses, end->now_ns);
     if (end->address[0] == '\0' || strcmp(end->address, end->chosen) == 0)
-        return note(addresses, chosen, end->now_ns, end->health);
+        return note(addresses, chosen, end->now_ns, health);
     /* Another one had to stand in for it. */
-    const char *text = note(addresses, find(addresses, end->address), end->now_ns, end->health);
+    const char *text = note(addresses, find(addresses, end->address), end->now_ns, health);
     const char *chosen_text = note(addresses, chosen, end->now_ns, HEALTH_BAD);
     return chosen_text ? chosen_text : text;
 }

@@ -12,7 +12,7 @@ struct coalesce {
     size_t label;
     uint64_t joined_total;
     unsigned open_count;
-    LIST_HEAD(, policy_key) buckets[BUCKETS];
+    LIST_HEAD(policy_key_list, policy_key) buckets[BUCKETS];
 };
 
 static struct metric rows[] = {
@@ -42,10 +42,10 @@ static struct policy_key *join(void *state, const struct policy_key *key)
     struct coalesce *coalesce = state;
     struct policy_key *other;
 
-    LIST_FOREACH(other, &coalesce->buckets[key->hash % BUCKETS], link)
-    if (other->hash == key->hash && other->size == key->size &&
-        memcmp(other->bytes, key->bytes, key->size) == 0)
-        break;
+    LIST_FOREACH (other, &coalesce->buckets[key->hash % BUCKETS], link)
+        if (other->hash == key->hash && other->size == key->size &&
+            memcmp(other->bytes, key->bytes, key->size) == 0)
+            break;
     if (other) {
         coalesce->joined_total++;
         metric_add(&rows[0], coalesce->label, 0, 1);

@@ -83,8 +83,8 @@ void flight_drop_reply(struct flight *flight)
 {
     struct attempt *attempt;
 
-    SLIST_FOREACH(attempt, &flight->attempts, link)
-    attempt_done(attempt);
+    SLIST_FOREACH (attempt, &flight->attempts, link)
+        attempt_done(attempt);
     flight_unref(flight);
 }
 
@@ -172,7 +172,7 @@ static void cancel_attempts_locked(struct flight *flight, struct outbox *outbox)
 {
     struct attempt *attempt;
 
-    for (attempt = SLIST_FIRST(&flight->attempts); attempt; attempt = SLIST_NEXT(attempt, link)) {
+    SLIST_FOREACH (attempt, &flight->attempts, link) {
         if (!attempt->is_running || attempt->is_cancelled)
             continue;
         attempt->is_cancelled = true;
@@ -190,7 +190,7 @@ static void end_locked(struct flight *flight, struct outbox *outbox)
     close_locked(flight);
     leave_list_locked(flight, outbox->now_ns);
     flight->state = FLIGHT_ENDED;
-    for (call = TAILQ_FIRST(&flight->calls); call; call = TAILQ_NEXT(call, link)) {
+    TAILQ_FOREACH (call, &flight->calls, link) {
         call->flight = NULL;
         flight->upstream->outcomes_total[flight->reply.reason]++;
     }
@@ -240,15 +240,15 @@ static void set_result(struct upstream_call *call, const struct flight *flight, 
     call->elapsed_ns = now_ns > call->start_ns ? now_ns - call->start_ns : 0;
 }
 
-/* All references to the reply are there before the first call is told, and none is ours: who gives back the last
- * one finds the bodies gone, and may end the budget that they were taken from. */
+/* All references to the reply are there before the first call is told, and none is ours: who gives back the
+ * last one finds the bodies gone, and may end the budget that they were taken from. */
 void flight_tell(struct flight *flight, uint64_t now_ns)
 {
     struct upstream_call *call;
     unsigned count = 0;
 
-    TAILQ_FOREACH(call, &flight->calls, link)
-    count++;
+    TAILQ_FOREACH (call, &flight->calls, link)
+        count++;
     assert(count > 0);
     atomic_init(&flight->reply.refs, count);
     flight_ref(flight); /* the replies' */
@@ -512,11 +512,18 @@ static void on_timer(struct timer *timer)
     flight_unref(flight);
 }
 
+/* A call without a deadline does not rest longer than an attempt may take, whatever Retry-After says. */
+static uint64_t retry_deadline_ns(const struct flight *flight, uint64_t now_ns)
+{
+    return flight->deadline_ns != CLOCK_NEVER ? flight->deadline_ns
+                                              : clock_deadline_ns(now_ns, attempt_timeout_ms(flight));
+}
+
 static bool pause_locked(struct flight *flight, const struct attempt *attempt, uint64_t now_ns)
 {
     const struct policy_failure failure = {
         .now_ns = now_ns,
-        .deadline_ns = flight->deadline_ns,
+        .deadline_ns = retry_deadline_ns(flight, now_ns),
         .typical_ns = latency_percentile_ns(&flight->upstream->latency, 0.5),
         .tries = flight->tries,
         .is_idempotent = flight->is_idempotent,
@@ -546,6 +553,7 @@ static void note_end_locked(struct attempt *attempt, bool wins, struct outbox *o
         .health = attempt_health(attempt, &upstream->latency),
         .is_hedge = attempt->is_hedge,
         .wins = wins,
+        .is_overtaken = attempt_is_overtaken(attempt, &upstream->latency),
         .chosen = attempt->address,
         .address = attempt->fetch.address,
     };

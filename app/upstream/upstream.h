@@ -107,8 +107,8 @@ struct upstream *upstreams_find(const struct upstreams *upstreams, const char *n
  * retries and no limit, since its origins have nothing to do with one another. */
 struct upstream *upstreams_of_target(const struct upstreams *upstreams, const struct fetch_target *target);
 
-/* That one.  URLs that somebody else wrote belong to it whatever their origin: they are not fetched with what a
- * configured upstream knows heddle by, and their failures are not its. */
+/* That one.  URLs that somebody else wrote belong to it whatever their origin: they are not fetched with what
+ * a configured upstream knows heddle by, and their failures are not its. */
 struct upstream *upstreams_others(const struct upstreams *upstreams);
 
 const char *upstream_name(const struct upstream *upstream);

@@ -20,8 +20,8 @@
  * taken, and the metrics' at a thread's first update.  What is to be done without it (fetches to send and to
  * cancel, calls to tell, lines to log) is collected in an outbox.
  * Ownership: a flight is counted: its life (until its calls have been told), its timer while that is set, an
- * outbox that sends or cancels one of its attempts, the reply while anybody has it.  Its attempts and the reply
- * are part of it.  Bodies end with the last reference to the reply, not with the flight. */
+ * outbox that sends or cancels one of its attempts, the reply while anybody has it.  Its attempts and the
+ * reply are part of it.  Bodies end with the last reference to the reply, not with the flight. */
 #pragma once
 
 #include <pthread.h>
@@ -131,7 +131,7 @@ struct flight {
     bool is_hedged;
     struct call_list calls;   /* at least one until it has ended */
     struct call_list leavers; /* have left a flight that goes on, and are to be told */
-    SLIST_HEAD(, attempt) attempts;
+    SLIST_HEAD(attempt_list, attempt) attempts;
     struct attempt *winner; /* whose result is the answer */
     struct attempt *last;   /* the last that has ended without one */
     unsigned running;
@@ -154,8 +154,8 @@ struct flight {
 
 struct outbox {
     struct upstreams *upstreams;
-    STAILQ_HEAD(, attempt) starts;  /* with a reference each */
-    STAILQ_HEAD(, attempt) cancels; /* with a reference each */
+    STAILQ_HEAD(attempt_starts, attempt) starts;  /* with a reference each */
+    STAILQ_HEAD(attempt_cancels, attempt) cancels; /* with a reference each */
     STAILQ_HEAD(flight_outbox, flight) ended;
     struct call_list told; /* calls whose reply is set */
     uint64_t now_ns;
@@ -170,6 +170,8 @@ void outbox_flush(struct outbox *outbox);
 
 /* ---- attempt.c ---- */
 
+/* How long one may take, but for the deadline. */
+uint64_t attempt_timeout_ms(const struct flight *flight);
 /* Makes an attempt ready, all but its headers; NULL without memory. */
 struct attempt *attempt_create_locked(struct flight *flight, uint64_t now_ns, bool is_hedge);
 /* Makes its headers; without a lock.  False without memory. */
@@ -182,6 +184,8 @@ void attempt_cancel(struct attempt *attempt);
 must_check bool attempt_is_cancelled(struct attempt *attempt);
 /* What its end says about the upstream. */
 enum policy_health attempt_health(const struct attempt *attempt, const struct latency *latency);
+/* Whether another attempt was faster, although this one had as long as nearly all answers need. */
+must_check bool attempt_is_overtaken(const struct attempt *attempt, const struct latency *latency);
 /* Whether its result answers the call, however others end. */
 must_check bool attempt_is_answer(const struct attempt *attempt);
 void attempt_done(struct attempt *attempt);

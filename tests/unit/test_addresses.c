@@ -241,6 +241,22 @@ static void at_most_half_are_ejected(void **state)
     }
 }
 
+static void one_that_is_always_overtaken_is_ejected(void **state)
+{
+    void *addresses = policy_create(&policy_addresses, &settings);
+    (void)state;
+
+    for (unsigned overtaken = 0; overtaken < 5;) {
+        size_t index = choose(addresses, T0, 2);
+        const struct policy_end over = {
+            .now_ns = T0, .is_overtaken = index == 0, .chosen = four[index], .address = four[index]};
+        overtaken += index == 0;
+        policy_addresses.ended(addresses, &over, 0);
+    }
+    assert_int_equal(count_ejected(addresses, T0), 1);
+    policy_free(&policy_addresses, addresses);
+}
+
 static void without_a_breaker_none_is_ejected(void **state)
 {
     struct config_upstream config = settings;
@@ -309,6 +325,7 @@ int main(void)
         cmocka_unit_test(the_ratio_ejects_as_well),
         cmocka_unit_test(ejections_grow_and_are_forgiven),
         cmocka_unit_test(at_most_half_are_ejected),
+        cmocka_unit_test(one_that_is_always_overtaken_is_ejected),
         cmocka_unit_test(without_a_breaker_none_is_ejected),
         cmocka_unit_test(the_address_that_could_not_be_connected_to_is_blamed),
         cmocka_unit_test(a_name_may_change_its_addresses_for_ever),

@@ -398,6 +398,25 @@ static void a_retry_after_beyond_the_deadline_ends_it(void **state)
     rig_end(&rig);
 }
 
+/* Even without a deadline: Retry-After is the upstream's wish, and it may be hostile. */
+static void a_retry_after_beyond_the_timeout_ends_it(void **state)
+{
+    const struct fetch_call request = {.method = "GET"};
+    struct probe probe;
+    struct rig rig;
+    NEED_MOCK();
+
+    start_retrying(&rig);
+    probe_init(&probe, &rig, "/?fail=1&key=retry-timeout&retry_after=100");
+    probe.call.request = &request;
+    probe_submit(&probe, &rig);
+    probe_wait(&probe);
+    assert_reason(&probe, FETCH_HTTP_STATUS);
+    assert_int_equal(probe.call.attempts, 1);
+    probe_done(&probe);
+    rig_end(&rig);
+}
+
 static bool has_a_resting_flight(void *arg)
 {
     struct upstream *upstream = arg;
@@ -706,6 +725,69 @@ static void a_target_belongs_to_the_upstream_of_its_origin(void **state)
     rig_end(&rig);
 }
 
+static const char *name_of(const struct upstreams *upstreams, const char *url)
+{
+    struct fetch_target *target;
+
+    assert_int_equal(fetch_target_create(url, &target, NULL), 0);
+    const char *name = upstream_name(upstreams_of_target(upstreams, target));
+    fetch_target_free(target);
+    return name;
+}
+
+static void the_origins_of_the_urls_have_upstreams_of_their_own(void **state)
+{
+    struct config *config =
+        config_of("{upstreams: [{name: b, base_url: 'http://b.test/x'}], concurrent_requests: {urls: ["
+                  "'http://a.test:81/1', 'http://A.test:81/2', 'http://a.test/', 'http://b.test/y', "
+                  "'http://[::1]:82/', 'http://c.test:443/', 'https://c.test/']}}");
+    struct upstreams *upstreams;
+    struct fetch_target *target;
+    struct err err = {0};
+    (void)state;
+
+    if (upstreams_create(config, NULL, &upstreams, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(name_of(upstreams, "http://a.test:81/3?x"), "a.test:81");
+    assert_string_equal(name_of(upstreams, "http://A.TEST:81"), "a.test:81");
+    assert_string_equal(name_of(upstreams, "http://a.test/"), "a.test:80");
+    assert_string_equal(name_of(upstreams, "https://a.test:81/"), "others");
+    assert_string_equal(name_of(upstreams, "http://b.test/"), "b");
+    assert_string_equal(name_of(upstreams, "http://[0:0::1]:82/"), "[::1]:82");
+    assert_string_equal(name_of(upstreams, "http://c.test:443/"), "c.test:443");
+    assert_string_equal(name_of(upstreams, "https://c.test/"), "others"); /* its name is taken */
+    assert_int_equal(fetch_target_create("http://a.test:81/", &target, NULL), 0);
+    const struct config_upstream *settings = upstream_config(upstreams_of_target(upstreams, target));
+    assert_true(settings->breaker.is_enabled && settings->retry.is_enabled);
+    assert_int_equal(settings->max_in_flight, 0);
+    assert_false(settings->coalesce || settings->hedge.is_enabled);
+    fetch_target_free(target);
+    upstreams_free(upstreams);
+    config_free(config);
+}
+
+static void too_many_origins_are_others(void **state)
+{
+    struct buf yaml = BUF_INIT(1 << 20);
+    struct upstreams *upstreams;
+    struct err err = {0};
+    (void)state;
+
+    buf_append_str(&yaml, "concurrent_requests: {urls: [http://n0.test/");
+    for (unsigned i = 1; i < 300; i++)
+        buf_printf(&yaml, ", http://n%u.test/", i);
+    buf_append_str(&yaml, "]}");
+    char *text = buf_take(&yaml);
+    struct config *config = config_of(text);
+    if (upstreams_create(config, NULL, &upstreams, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(name_of(upstreams, "http://n255.test/"), "n255.test:80");
+    assert_string_equal(name_of(upstreams, "http://n256.test/"), "others");
+    upstreams_free(upstreams);
+    config_free(config);
+    free(text);
+}
+
 static void what_goes_on_is_shown_as_json(void **state)
 {
     struct buf out = BUF_INIT(1 << 20);
@@ -914,6 +996,7 @@ int main(void)
         cmocka_unit_test(a_post_is_not_sent_twice),
         cmocka_unit_test(a_post_that_found_no_connection_is_tried_again),
         cmocka_unit_test(a_retry_after_beyond_the_deadline_ends_it),
+        cmocka_unit_test(a_retry_after_beyond_the_timeout_ends_it),
         cmocka_unit_test(a_call_that_rests_can_be_cancelled),
         cmocka_unit_test(a_second_request_overtakes_a_slow_first),
         cmocka_unit_test(calls_for_the_same_share_one_fetch),
@@ -923,6 +1006,8 @@ int main(void)
         cmocka_unit_test(the_last_to_leave_ends_the_fetch),
         cmocka_unit_test(a_shared_failure_does_not_stick),
         cmocka_unit_test(a_target_belongs_to_the_upstream_of_its_origin),
+        cmocka_unit_test(the_origins_of_the_urls_have_upstreams_of_their_own),
+        cmocka_unit_test(too_many_origins_are_others),
         cmocka_unit_test(what_goes_on_is_shown_as_json),
         cmocka_unit_test(a_storm_of_calls_and_cancels_ends_each_once),
         cmocka_unit_test(a_storm_on_shared_flights_ends_each_once),
