@@ -318,7 +318,8 @@ static void proxy_status_says_why(void **state)
                     "      - {name: b, upstream: dead, path: /}\n"
                     "      - {name: c, upstream: u, path: /, query: {stall: '1'}}\n"
                     "      - {name: d, upstream: u, path: /, after: [b]}\n"
-                    "      - {name: e, upstream: u, path: /, select: \"/a\\\"\\\\é\", query: {json: '1'}}\n");
+                    "      - {name: e, upstream: u, path: /, query: {json: '1'},\n"
+                    "         select: \"/a\\\"\\\\é\"}\n");
     run(&rig, NO_REQUEST);
     size_t length = answer_format_proxy_status(rig.run, text);
     assert_int_equal(length, strlen(text));
