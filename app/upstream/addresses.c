@@ -171,7 +171,7 @@ static size_t choose(void *state, const struct policy_choice *choice)
     struct address *listed[ADDRESSES_MAX];
 
     let_back(addresses, choice->now_ns);
-    if (choice->count > ADDRESSES_MAX)
+    if (choice->count == 0 || choice->count > ADDRESSES_MAX)
         return 0;
     for (size_t i = 0; i < choice->count; i++)
         if (!(listed[i] = find_or_add(addresses, choice->addresses[i], choice->now_ns)))

@@ -83,7 +83,7 @@ void flight_drop_reply(struct flight *flight)
 {
     struct attempt *attempt;
 
-    SLIST_FOREACH (attempt, &flight->attempts, link)
+    for (attempt = SLIST_FIRST(&flight->attempts); attempt; attempt = SLIST_NEXT(attempt, link))
         attempt_done(attempt);
     flight_unref(flight);
 }
@@ -172,7 +172,7 @@ static void cancel_attempts_locked(struct flight *flight, struct outbox *outbox)
 {
     struct attempt *attempt;
 
-    SLIST_FOREACH (attempt, &flight->attempts, link) {
+    for (attempt = SLIST_FIRST(&flight->attempts); attempt; attempt = SLIST_NEXT(attempt, link)) {
         if (!attempt->is_running || attempt->is_cancelled)
             continue;
         attempt->is_cancelled = true;
@@ -190,7 +190,7 @@ static void end_locked(struct flight *flight, struct outbox *outbox)
     close_locked(flight);
     leave_list_locked(flight, outbox->now_ns);
     flight->state = FLIGHT_ENDED;
-    TAILQ_FOREACH (call, &flight->calls, link) {
+    for (call = TAILQ_FIRST(&flight->calls); call; call = TAILQ_NEXT(call, link)) {
         call->flight = NULL;
         flight->upstream->outcomes_total[flight->reply.reason]++;
     }
@@ -247,7 +247,7 @@ void flight_tell(struct flight *flight, uint64_t now_ns)
     struct upstream_call *call;
     unsigned count = 0;
 
-    TAILQ_FOREACH (call, &flight->calls, link)
+    for (call = TAILQ_FIRST(&flight->calls); call; call = TAILQ_NEXT(call, link))
         count++;
     assert(count > 0);
     atomic_init(&flight->reply.refs, count);

@@ -155,7 +155,7 @@ static const char *address_to_avoid(const struct attempt *attempt)
 {
     const struct attempt *other;
 
-    SLIST_FOREACH (other, &attempt->flight->attempts, link)
+    for (other = SLIST_FIRST(&attempt->flight->attempts); other; other = SLIST_NEXT(other, link))
         if (other != attempt && other->address[0] != '\0')
             return other->address;
     return "";

@@ -39,6 +39,7 @@ struct shared_request;
 
 TAILQ_HEAD(call_list, upstream_call);
 TAILQ_HEAD(flight_list, flight);
+STAILQ_HEAD(flight_outbox, flight);
 
 struct upstream {
     /* set before threads start, then read-only: */
@@ -154,9 +155,9 @@ struct flight {
 
 struct outbox {
     struct upstreams *upstreams;
-    STAILQ_HEAD(attempt_starts, attempt) starts;  /* with a reference each */
-    STAILQ_HEAD(attempt_cancels, attempt) cancels; /* with a reference each */
-    STAILQ_HEAD(flight_outbox, flight) ended;
+    STAILQ_HEAD(start_list, attempt) starts;   /* with a reference each */
+    STAILQ_HEAD(cancel_list, attempt) cancels; /* with a reference each */
+    struct flight_outbox ended;
     struct call_list told; /* calls whose reply is set */
     uint64_t now_ns;
     const char *log_text; /* the last; NULL: nothing */

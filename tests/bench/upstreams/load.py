@@ -1,5 +1,6 @@
 """The two loads: as fast as so many clients can (wrk), and at a fixed rate (steady.py)."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -7,15 +8,24 @@ from pathlib import Path
 
 from measure import Meter, load
 from processes import BenchError
-from warmup import warm_up
+from warmup import ask_all, warm_up
 
 STEADY = Path(__file__).parent / "steady.py"
 END_SECONDS = 15
+RAMP_CLIENTS = 64
+
+
+def ramp_up(port, path, clients):
+    """Many clients come one after the other. All at once they would be thousands of TLS handshakes at once,
+    which take longer than anybody's deadline: a storm, not a warm-up."""
+    for some in range(RAMP_CLIENTS, clients, RAMP_CLIENTS):
+        asyncio.run(ask_all(port, path, some))
 
 
 def loaded(bench, server, path, clients, seconds, requests=lambda: 0):
     """Loads `server`, which has a port and its processes by name, after a warm-up. Returns the figures, how
     many good answers there were, and how much `requests`, an upstream's count, has grown meanwhile."""
+    ramp_up(server.port, path, clients)
     warm_up(server.port, path, clients)
     meter = Meter({name: process.pid for name, process in server.processes.items()})
     before = requests()

@@ -37,7 +37,8 @@ WORKLOADS = [
         "U8", "W1 over TLS: 10 x 0 ms, 32 clients",
         "Certificates are verified; all policies that are on by default. Lua's proxy_ssl speaks HTTP/1.1 "
         "only. The upstream is one nginx for all ten origins, with a process for each core."),
-    Workload("U9", "W2 over TLS: 10 x 50 ms, 512 clients", "As U8; the delay is ngx.sleep in the upstream."),
+    Workload("U9a", "W2 over TLS: 10 x 50 ms, 64 clients", "As U8; the delay is ngx.sleep in the upstream."),
+    Workload("U9b", "W2 over TLS: 10 x 50 ms, 512 clients", "As U9a."),
     Workload("U10a", "W1 with coalescing: 10 x 0 ms, 32 clients", "Without: none."),
     Workload("U10b", "W2 with coalescing: 10 x 50 ms, 1,500 clients", "As U10a."),
     Workload(
@@ -50,7 +51,8 @@ CONTENDERS = [
         "U1": isolation.with_black_hole, "U2": isolation.overload, "U3": attempts.stragglers("true"),
         "U4": attempts.outage, "U5": costs.cancel, "U6": costs.hostile,
         "U7a": fan_outs.heddle("W1", fan_outs.POLICIES), "U7b": fan_outs.heddle("W2a", fan_outs.POLICIES),
-        "U8": fan_outs.heddle_tls("W1", "false"), "U9": fan_outs.heddle_tls("W2b", "false"),
+        "U8": fan_outs.heddle_tls("W1", "false"), "U9a": fan_outs.heddle_tls("W2a", "false"),
+        "U9b": fan_outs.heddle_tls("W2b", "false"),
         "U10a": fan_outs.heddle("W1", fan_outs.COALESCING, shares=True),
         "U10b": fan_outs.heddle("W2c", fan_outs.COALESCING, shares=True),
         "U11": endpoint.endpoint(endpoint.start_heddle),
@@ -62,10 +64,11 @@ CONTENDERS = [
         "U10a": fan_outs.heddle("W1", fan_outs.POLICIES), "U10b": fan_outs.heddle("W2c", fan_outs.POLICIES),
     }, may_fail=False),
     Contender("http2", "heddle, HTTP/2", program.missing, {
-        "U8": fan_outs.heddle_tls("W1", "true"), "U9": fan_outs.heddle_tls("W2b", "true"),
+        "U8": fan_outs.heddle_tls("W1", "true"), "U9a": fan_outs.heddle_tls("W2a", "true"),
+        "U9b": fan_outs.heddle_tls("W2b", "true"),
     }, may_fail=False),
     Contender("lua", "nginx + Lua", lambda _: lua_missing(), {
-        "U8": fan_outs.lua_tls("W1"), "U9": fan_outs.lua_tls("W2b"),
+        "U8": fan_outs.lua_tls("W1"), "U9a": fan_outs.lua_tls("W2a"), "U9b": fan_outs.lua_tls("W2b"),
         "U10a": fan_outs.lua("W1"), "U10b": fan_outs.lua("W2c"),
     }),
     Contender("go", "Go net/http", lambda _: without("go"), {
@@ -104,8 +107,10 @@ TARGETS = [
     Target("U7b", "requests/s, of those without", of_requests("U7b", "heddle", "without"), least=0.95),
     Target("U8", "requests/s over HTTP/1.1, of Lua", of_requests("U8", "heddle", "lua"), least=1),
     Target("U8", "requests/s over HTTP/2, of Lua", of_requests("U8", "http2", "lua"), least=1),
-    Target("U9", "requests/s over HTTP/1.1, of Lua", of_requests("U9", "heddle", "lua"), least=1),
-    Target("U9", "requests/s over HTTP/2, of Lua", of_requests("U9", "http2", "lua"), least=1),
+    Target("U9a", "requests/s over HTTP/1.1, of Lua", of_requests("U9a", "heddle", "lua"), least=1),
+    Target("U9a", "requests/s over HTTP/2, of Lua", of_requests("U9a", "http2", "lua"), least=1),
+    Target("U9b", "requests/s over HTTP/1.1, of Lua", of_requests("U9b", "heddle", "lua"), least=1),
+    Target("U9b", "requests/s over HTTP/2, of Lua", of_requests("U9b", "http2", "lua"), least=1),
     Target("U10a", "requests/s, of Lua", of_requests("U10a", "heddle", "lua"), least=2),
     Target("U10b", "requests/s, of Lua", of_requests("U10b", "heddle", "lua"), least=2),
     Target("U11", "requests/s, of Go", of_requests("U11", "heddle", "go"), least=1),
