@@ -33,7 +33,7 @@ def program(heddle, upstream):
                    endpoint("/two", *two, max_response="1MiB"),
                    endpoint("/held", part("p", "u", query=body(size=MIB)),
                             part("q", "u", query={"delay": "1000"}), timeout="30s")],
-        fetch={"max_buffered": "4MiB"})
+        fetch={"max_buffered": "4608KiB"})
 
 
 @pytest.mark.parametrize("name", ["plain", "chunked", "gzip", "bomb"])
@@ -49,14 +49,15 @@ def test_the_cap_of_a_request(program):
 
 
 def test_the_cap_of_the_process(program):
-    """Each request holds a body of 1 MiB for a second; there is room for four, and so again."""
+    """Each request holds a body of 1 MiB for a second; there is room for four, fewer when more grow at the same
+    time, and so again."""
     for _ in range(2):
         replies = finish(begin(program, "/held", count=10))
         statuses = [reply.status for reply in replies]
-        assert 2 <= statuses.count(200) <= 4
+        assert 1 <= statuses.count(200) <= 4
         for reply in replies:
             if reply.status != 200:
-                assert answer(reply, reply.status)["errors"]["p"]["reason"] == "too_large"
+                assert set(reasons(reply, reply.status).values()) == {"too_large"}
 
 
 def reset_peak(program):
