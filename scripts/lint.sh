@@ -13,9 +13,17 @@ readonly flags=(-std=gnu17 -D_GNU_SOURCE '-DHEDDLE_VERSION="lint"' -Iapp)
 jobs=$(nproc)
 readonly jobs
 
+# gcc 12 loses a pointer that lies in a struct behind another pointer: what it calls a leak in these files is none.
+# The tests under the address sanitizer look for leaks in all of them.
+readonly leaks_are_not_seen='^app/fetch/(body|call|origin|tls)\.c$'
+
 analyzer() {
-    printf '%s\n' "${app_sources[@]}" |
-        xargs -r -P "$jobs" -n 1 gcc "${flags[@]}" -O1 -fanalyzer -Werror -c -o /dev/null
+    local bad=0
+    local -a analyze=(xargs -r -P "$jobs" -n 1 gcc "${flags[@]}" -O1 -fanalyzer -Werror -c -o /dev/null)
+    printf '%s\n' "${app_sources[@]}" | grep -vE "$leaks_are_not_seen" | "${analyze[@]}" || bad=1
+    printf '%s\n' "${app_sources[@]}" | grep -E "$leaks_are_not_seen" |
+        "${analyze[@]}" -Wno-analyzer-malloc-leak || bad=1
+    return "$bad"
 }
 
 tidy() {

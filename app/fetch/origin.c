@@ -2,6 +2,7 @@
  *
  * Addresses are kept for dns_ttl.  When that is over the old ones still serve while the resolver looks again,
  * so a slow name server delays only the first fetch to a host. */
+#include <assert.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,7 @@ void origin_trim(struct fetch_worker *worker)
         next = origin->hh.next;
         route_free_of(origin, true);
         if (is_idle(origin)) {
+            assert(worker->origins); /* it is in there */
             HASH_DEL(worker->origins, origin);
             origin_free(origin);
         } else {

@@ -67,8 +67,10 @@ static int snapshot_create(const struct fetch_tls *tls, struct tls_snapshot **re
 {
     struct tls_snapshot *snapshot = calloc(1, sizeof(*snapshot));
 
-    if (!snapshot)
-        return err_set(err, -ENOMEM, "out of memory");
+    if (!snapshot) {
+        err_set(err, -ENOMEM, "out of memory");
+        return -ENOMEM;
+    }
     atomic_init(&snapshot->refs, 1);
     snapshot->verify = tls->verify;
     snapshot->http2 = tls->http2;

@@ -241,14 +241,15 @@ static void on_release(void *arg)
 
 /* ---- making one ---- */
 
-/* NULL when there is none, or it cannot be sent on. */
-static char *make_header(const char *name, const char *value)
+/* One that there is none of, or that cannot be sent on, is left out. */
+static int copy_header(const char *name, const char *value, char **ret_line, struct err *err)
 {
-    char *line = NULL;
-
-    if (!value || fetch_header_check(name, value, NULL) < 0 || asprintf(&line, "%s: %s", name, value) < 0)
-        return NULL;
-    return line;
+    if (!value || fetch_header_check(name, value, NULL) < 0)
+        return 0;
+    if (asprintf(ret_line, "%s: %s", name, value) >= 0)
+        return 0;
+    *ret_line = NULL;
+    return err_set(err, -ENOMEM, "out of memory");
 }
 
 static int copy_client(struct plan_run *run, const struct plan_client *client, struct err *err)
@@ -259,10 +260,12 @@ static int copy_client(struct plan_run *run, const struct plan_client *client, s
     run->forwarded = calloc(plan->forward_count + 1, sizeof(run->forwarded[0]));
     if (!run->traceparent || !run->forwarded)
         return err_set(err, -ENOMEM, "out of memory");
-    run->request_id = make_header("X-Request-Id", client->request_id);
-    for (size_t i = 0; client->header && i < plan->forward_count; i++)
-        run->forwarded[i] = make_header(plan->forwards[i], client->header(client->arg, plan->forwards[i]));
-    return 0;
+    int rc = copy_header("X-Request-Id", client->request_id, &run->request_id, err);
+    for (size_t i = 0; client->header && i < plan->forward_count && rc == 0; i++) {
+        const char *value = client->header(client->arg, plan->forwards[i]);
+        rc = copy_header(plan->forwards[i], value, &run->forwarded[i], err);
+    }
+    return rc;
 }
 
 static int create_gather(struct plan_run *run, struct err *err)

@@ -180,7 +180,8 @@ static size_t body_max_bytes(const struct task_run *run)
     return run->services->config->tasks.max_result_bytes / 2;
 }
 
-static int send_request(struct task_run *run, struct http_call *call, const struct request *request, struct err *err)
+static int send_request(struct task_run *run, struct http_call *call, const struct request *request,
+                        struct err *err)
 {
     int rc = add_headers(call, json_object_get(run->payload, "headers"), err);
 

@@ -271,21 +271,33 @@ static inline void assert_echo(const struct rig *rig, const char *name, const ch
     json_decref(echo);
 }
 
-/* The value of a header, "" when it was not sent. */
-static inline void assert_header(const struct rig *rig, const char *part, const char *name,
-                                 const char *expected)
+/* The value of a header that was sent at most once, "" when it was not; for free. */
+static inline char *header_of(const struct rig *rig, const char *part, const char *name)
 {
     json_t *echo = echo_of(rig, part);
-    json_t *headers = json_object_get(echo, "headers");
-    const char *found = "";
+    const char *found = NULL;
     const char *key;
     json_t *value;
 
-    json_object_foreach (headers, key, value)
-        if (strcasecmp(key, name) == 0)
-            found = json_string_value(value);
-    assert_string_equal(found, expected);
+    json_object_foreach (json_object_get(echo, "headers"), key, value) {
+        if (strcasecmp(key, name) != 0)
+            continue;
+        assert_null(found);
+        found = json_string_value(value);
+    }
+    char *copy = strdup(found ? found : "");
+    assert_non_null(copy);
     json_decref(echo);
+    return copy;
+}
+
+static inline void assert_header(const struct rig *rig, const char *part, const char *name,
+                                 const char *expected)
+{
+    char *found = header_of(rig, part, name);
+
+    assert_string_equal(found, expected);
+    free(found);
 }
 
 static inline json_t *answer_of(const struct rig *rig)

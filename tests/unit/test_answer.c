@@ -10,7 +10,7 @@ static int status_of_parts(const char *parts)
     char yaml[2048];
     struct rig rig;
 
-    snprintf(yaml, sizeof(yaml), "  - path: /e/{id}\n    timeout: 300ms\n%s", parts);
+    snprintf(yaml, sizeof(yaml), "  - path: /e/{id}\n    timeout: 1m\n%s", parts);
     rig_start(&rig, yaml);
     run(&rig, (struct client_request){.path_arg = "\xc3\xa9"});
     int status = answer_status(rig.run);
@@ -23,8 +23,8 @@ static int status_of_parts(const char *parts)
 #define PART_GOOD   "{name: ok, upstream: u, path: /, required: true}"
 #define PART_BAD    "{name: bad, upstream: u, path: /, required: true, query: {status: '500'}}"
 #define PART_DEAD   "{name: dead, upstream: dead, path: /, required: true}"
-#define PART_LATE   "{name: late, upstream: u, path: /, required: true, query: {stall: '1'}}"
-#define PART_BUSY1  "{name: busy1, upstream: busy, path: /, query: {stall: '1'}}"
+#define PART_LATE   "{name: late, upstream: u, path: /, required: true, timeout: 50ms, query: {stall: '1'}}"
+#define PART_BUSY1  "{name: busy1, upstream: busy, path: /, timeout: 50ms, query: {stall: '1'}}"
 #define PART_BUSY2  "{name: busy2, upstream: busy, path: /, required: true}"
 #define PART_WRONG  "{name: wrong, upstream: u, path: /, required: true, headers: {X-Id: \"{id}\"}}"
 #define PART_NOT    "{name: not, upstream: u, path: /, required: true, select: /x, query: {json: '{{}}'}}"
@@ -48,7 +48,7 @@ static void required_parts_decide_the_status(void **state)
         {"[" PART_BAD ", " PART_WRONG "]", 422},
         {"[{name: ok, upstream: u, path: /, query: {json: '{{}}'}}, " PART_BROKEN "]", 502},
         /* skipped for one that is not required itself */
-        {"[{name: a, upstream: u, path: /, query: {stall: '1'}},"
+        {"[{name: a, upstream: u, path: /, timeout: 50ms, query: {stall: '1'}},"
          " {name: b, upstream: u, path: /, after: [a]},"
          " {name: c, upstream: u, path: /, after: [b], required: true}]",
          504},
@@ -65,9 +65,10 @@ static void required_parts_decide_the_status(void **state)
     }
 }
 
-#define OPTIONAL_BAD  "{name: bad, upstream: u, path: /, query: {status: '500'}}"
-#define OPTIONAL_LATE "{name: late, upstream: u, path: /, query: {stall: '1'}}"
-#define OPTIONAL_OK   "{name: ok, upstream: u, path: /}"
+#define OPTIONAL_BAD   "{name: bad, upstream: u, path: /, query: {status: '500'}}"
+#define OPTIONAL_LATE  "{name: late, upstream: u, path: /, timeout: 50ms, query: {stall: '1'}}"
+#define OPTIONAL_NEVER "{name: late, upstream: u, path: /, query: {stall: '1'}}"
+#define OPTIONAL_OK    "{name: ok, upstream: u, path: /}"
 
 static void without_enough_all_that_failed_decide(void **state)
 {
@@ -88,7 +89,7 @@ static void who_is_refused_hears_when_to_come_again(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e\n    timeout: 300ms\n    parts: [" PART_BUSY1 ", " PART_BUSY2 "]\n");
+    rig_start(&rig, "  - path: /e\n    timeout: 1m\n    parts: [" PART_BUSY1 ", " PART_BUSY2 "]\n");
     run(&rig, NO_REQUEST);
     assert_int_equal(answer_retry_after_s(rig.run),
                      MAX(outcome_of(&rig, "busy2").retry_after_s, UINT64_C(1)));
@@ -152,7 +153,7 @@ static void what_was_not_needed_is_no_error(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e\n    mode: first\n    parts: [" OPTIONAL_LATE ", " OPTIONAL_BAD ",\n"
+    rig_start(&rig, "  - path: /e\n    mode: first\n    parts: [" OPTIONAL_NEVER ", " OPTIONAL_BAD ",\n"
                     "      {name: ok, upstream: u, path: /, query: {json: '1', delay: '50'}}]\n");
     run(&rig, NO_REQUEST);
     json_t *json = answer_of(&rig);
@@ -311,14 +312,15 @@ static void proxy_status_says_why(void **state)
     NEED_MOCK();
 
     rig_start(&rig, "  - path: /e\n"
-                    "    timeout: 300ms\n"
+                    "    timeout: 1m\n"
                     "    parts:\n"
                     "      - {name: ok, upstream: u, path: /}\n"
                     "      - {name: a, upstream: u, path: /, query: {status: '503'}}\n"
                     "      - {name: b, upstream: dead, path: /}\n"
-                    "      - {name: c, upstream: u, path: /, query: {stall: '1'}}\n"
+                    "      - {name: c, upstream: u, path: /, timeout: 50ms, query: {stall: '1'}}\n"
                     "      - {name: d, upstream: u, path: /, after: [b]}\n"
-                    "      - {name: e, upstream: u, path: /, select: \"/a\\\"\\\\é\", query: {json: '1'}}\n");
+                    "      - {name: e, upstream: u, path: /, query: {json: '1'},\n"
+                    "         select: \"/a\\\"\\\\é\"}\n");
     run(&rig, NO_REQUEST);
     size_t length = answer_format_proxy_status(rig.run, text);
     assert_int_equal(length, strlen(text));
@@ -339,7 +341,7 @@ static void without_failures_there_is_no_proxy_status(void **state)
     struct rig rig;
     NEED_MOCK();
 
-    rig_start(&rig, "  - path: /e\n    mode: first\n    parts: [" OPTIONAL_LATE ", " OPTIONAL_OK "]\n");
+    rig_start(&rig, "  - path: /e\n    mode: first\n    parts: [" OPTIONAL_NEVER ", " OPTIONAL_OK "]\n");
     run(&rig, NO_REQUEST);
     assert_int_equal(answer_format_proxy_status(rig.run, text), 0);
     assert_string_equal(text, "");
