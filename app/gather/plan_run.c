@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "gather/plan_int.h"
 
 /* Of the time for the answer a tenth is kept to write it, but not more than this. */
@@ -241,17 +243,45 @@ static char *make_header(const char *name, const char *value)
     return line;
 }
 
+/* Whether `list`, the value of a Connection header or NULL, has `name`, which then is for us alone (RFC 9110,
+ * section 7.6.1). */
+static bool connection_has(const char *list, const char *name)
+{
+    size_t size = strlen(name);
+
+    while (list && *list != '\0') {
+        list += strspn(list, " \t,");
+        size_t token_size = strcspn(list, " \t,");
+        if (token_size == size && strncasecmp(list, name, size) == 0)
+            return true;
+        list += token_size;
+    }
+    return false;
+}
+
+static void copy_forwarded(struct plan_run *run, const struct plan_client *client)
+{
+    const struct plan *plan = run->plan;
+    const char *connection = client->header ? client->header(client->arg, "Connection") : NULL;
+
+    for (size_t i = 0; client->header && i < plan->forward_count; i++)
+        if (!connection_has(connection, plan->forwards[i]))
+            run->forwarded[i] = make_header(plan->forwards[i], client->header(client->arg, plan->forwards[i]));
+}
+
 static int copy_client(struct plan_run *run, const struct plan_client *client, struct err *err)
 {
     const struct plan *plan = run->plan;
+    char begun[TRACE_PARENT_SIZE] = ""; /* a trace that all parts share */
 
-    run->traceparent = strdup(client->traceparent);
+    if (client->traceparent[0] == '\0' && trace_continue("", begun) < 0)
+        begun[0] = '\0';
+    run->traceparent = strdup(begun[0] != '\0' ? begun : client->traceparent);
     run->forwarded = calloc(plan->forward_count + 1, sizeof(run->forwarded[0]));
     if (!run->traceparent || !run->forwarded)
         return err_set(err, -ENOMEM, "out of memory");
     run->request_id = make_header("X-Request-Id", client->request_id);
-    for (size_t i = 0; client->header && i < plan->forward_count; i++)
-        run->forwarded[i] = make_header(plan->forwards[i], client->header(client->arg, plan->forwards[i]));
+    copy_forwarded(run, client);
     return 0;
 }
 

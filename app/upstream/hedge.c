@@ -93,7 +93,7 @@ static uint64_t hedge_after_ns(void *state, const struct latency *latency, uint6
 {
     struct hedge *hedge = state;
 
-    if (now_ns >= hedge->delay_found_ns + DELAY_FRESH_NS) {
+    if (hedge->delay_ns == CLOCK_NEVER || now_ns >= hedge->delay_found_ns + DELAY_FRESH_NS) {
         uint64_t usual_ns = latency_percentile_ns(latency, hedge->config->hedge.percentile);
         hedge->delay_ns =
             usual_ns > 0 ? MAX(usual_ns, hedge->config->hedge.min_delay_ms * NS_PER_MS) : CLOCK_NEVER;

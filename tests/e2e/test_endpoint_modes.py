@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.endpoints import answer, begin, endpoint, part, service
+from harness.endpoints import answer, begin, endpoint, leave, part, service
 from harness.programs import free_port
 from harness.wait import wait_until
 
@@ -51,13 +51,15 @@ def test_an_optional_part_that_fails_leaves_200(start):
                                                    (LATE, 504, "timeout"), (BUSY, 503, "overloaded")])
 def test_a_required_part_decides_the_status(start, fresh_upstream, fails, status, reason):
     program = start(part("a", "u"), failing("b", fails))
+    occupied = []
     if fails == BUSY:
-        begin(program, "/occupy")
+        occupied = begin(program, "/occupy")
         wait_until(lambda: fresh_upstream.stats()["in_flight"] == 1, "the upstream is busy")
     reply = program.ask("GET", "/e")
     body = answer(reply, status)
     assert body["errors"]["b"]["reason"] == reason
     assert ("retry-after" in reply.headers) == (status == 503)
+    leave(occupied)
 
 
 @pytest.mark.parametrize("fails, status", [((LATE, BAD), 502), ((BAD, LATE), 502), ((LATE, DEAD), 502)])

@@ -13,12 +13,13 @@ TTL = "100ms"
 
 @pytest.fixture
 def start(heddle, names):
-    """start(port): upstream `u` is name.test with this port."""
+    """start(port): upstream `u` is name.test with this port. Each worker has addresses of its own; here is one."""
     def start(port, **settings):
         return heddle(upstreams=[service("u", f"name.test:{port}", retry={"enabled": False},
                                          breaker={"min_requests": 1000}, **settings)],
-                      endpoints=[endpoint("/e", part("p", "u"))],
-                      fetch={"dns_ttl": TTL, "connect_timeout": "2s"}, env=names.env)
+                      endpoints=[endpoint("/e", part("p", "u")),
+                                 endpoint("/closes", part("p", "u", query={"close": "1"}))],
+                      fetch={"dns_ttl": TTL, "connect_timeout": "2s", "workers": 1}, env=names.env)
     return start
 
 
@@ -81,15 +82,15 @@ def test_addresses_serve_on_while_the_name_server_is_away(start, names, fresh_up
         values(reply)
 
 
-def test_a_move_is_followed(start, names, twins):
+def test_a_move_is_followed_by_new_connections(start, names, twins):
     names.set("name.test", "127.0.0.1")
     program = start(twins[0].port)
-    values(program.ask("GET", "/e"))
+    values(program.ask("GET", "/closes"))
     names.set("name.test", "127.0.0.2")
-    wait_until(lambda: values(program.ask("GET", "/e")) and twins[1].stats()["requests"] > 0,
+    wait_until(lambda: values(program.ask("GET", "/closes")) and twins[1].stats()["requests"] > 0,
                "it asks at the new address")
     before = twins[0].stats()["requests"]
-    for reply in finish(begin(program, "/e", count=10)):
+    for reply in finish(begin(program, "/closes", count=10)):
         values(reply)
     assert twins[0].stats()["requests"] == before
 

@@ -15,9 +15,9 @@ FAILING = {"fail": "{query.fail:0}", "status": "{query.status:503}", "retry_afte
 
 @pytest.fixture
 def start(heddle, fresh_upstream):
-    def start(origin=fresh_upstream.origins[0], env=None, **retry):
+    def start(origin=fresh_upstream.origins[0], env=None, breaker=None, **retry):
         return heddle(
-            upstreams=[service("u", origin, retry={**RETRY, **retry}, breaker={"enabled": False})],
+            upstreams=[service("u", origin, retry={**RETRY, **retry}, breaker=breaker or {"enabled": False})],
             endpoints=[endpoint("/e", part("p", "u", query=FAILING)),
                        endpoint("/plain", part("p", "u")),
                        endpoint("/hangup", part("p", "u", query={"hangup": "before"})),
@@ -130,7 +130,7 @@ def test_the_budget_stops_a_storm(start, fresh_upstream):
 
 def test_another_address_is_tried(start, names, twins):
     names.set("pair.test", "127.0.0.1", "127.0.0.2")
-    program = start(f"pair.test:{twins[0].port}", env=names.env)
+    program = start(f"pair.test:{twins[0].port}", env=names.env, breaker={"min_requests": 1000})
     twins[0].mode(status=503)
     for reply in ask_at_once(program, "/plain", 20):
         values(reply)

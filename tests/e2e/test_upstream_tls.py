@@ -29,10 +29,11 @@ def serve(fresh_upstream, authority, tmp_path):
 @pytest.fixture
 def start(heddle, authority):
     """start(url, tls={...}, http2=...): /e shows the headers that came to the mock."""
-    def start(url, tls=None, **settings):
+    def start(url, tls=None, fetch=None, **settings):
         return heddle(upstreams=[service("u", url, tls={"ca_file": str(authority.cert), **(tls or {})},
                                          retry=RETRIES, breaker=BREAKER, **settings)],
-                      endpoints=[endpoint("/e", part("p", "u", query=ECHO, select="/headers"))])
+                      endpoints=[endpoint("/e", part("p", "u", query=ECHO, select="/headers"))],
+                      fetch=fetch or {})
     return start
 
 
@@ -76,10 +77,6 @@ def test_verification_can_be_switched_off(start, serve, tmp_path):
     assert seen(program)["X-Tls"]
 
 
-def test_a_plain_upstream_is_no_tls_upstream(start, fresh_upstream):
-    refused(start(f"https://{fresh_upstream.origins[0]}"))
-
-
 # ---- who heddle is --------------------------------------------------------------------------------
 
 def asks_for_clients(authority):
@@ -121,8 +118,9 @@ def test_http_2_is_spoken_where_it_is_offered(start, serve):
 
 
 def test_many_requests_share_a_connection(start, serve):
-    program = start(serve().url(), max_in_flight=100)
-    seen(program)
+    """Once they are there: those that come first do not wait for one another."""
+    program = start(serve().url(), max_in_flight=100, fetch={"workers": 1})
+    ask_at_once(program, "/e?delay=100", 40)
     replies = [values(reply)["p"] for reply in ask_at_once(program, "/e?delay=100", 40)]
     assert len({one["X-Connection"] for one in replies}) <= 8
 
