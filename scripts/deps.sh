@@ -15,7 +15,7 @@ declare -A PACKAGES=(
     [run]="$build nginx curl tzdata"
     [test]="$build nginx curl libcmocka-dev python3-pytest python3-aiosmtpd openssl tzdata"
     [lint]="$build clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck"
-    [bench]="$build nginx curl wrk libnginx-mod-http-lua python3-flask python3-requests gunicorn
+    [bench]="$build nginx curl wrk openssl libnginx-mod-http-lua python3-flask python3-requests gunicorn
              redis-server beanstalkd postgresql python3-celery python3-rq python3-redis"
     [compose]="docker.io docker-compose debootstrap ca-certificates python3-pytest"
 )

@@ -110,9 +110,11 @@ start heddle build/heddle serve -c "$CONF"
 start nginx nginx -p run/nginx -c nginx.conf -e error.log
 until_true heddle heddle_ready
 
+endpoint= # of the demo's own configuration
+[[ $CONF != conf/heddle.yaml ]] || endpoint=$'\n'"  curl '$URL/api/customers/42?limit=2'"
 echo "heddle: ready on $URL (Ctrl-C stops it).  Try, in another terminal:
 
-  curl $URL/concurrent_requests/
+  curl $URL/concurrent_requests/$endpoint
   curl -d '{\"message\": \"hello\", \"duration\": 5}' -H 'Content-Type: application/json' $URL/start_background_task/
   curl $URL/metrics
 "

@@ -23,7 +23,7 @@ struct app {
     struct budget buffered; /* bodies that are held at the same time */
     struct api_table *table;
     struct networks *client_networks; /* for addresses of clients' URLs */
-    struct fetch_target **targets; /* one for each of concurrent_requests.urls */
+    struct fetch_target **targets;    /* one for each of concurrent_requests.urls */
     struct mailer *mailer;
     struct task_services services;
     struct task_engine *tasks;

@@ -1,4 +1,5 @@
 /* The endpoints of the configuration: one handler for all of them. */
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,9 +11,9 @@
 #include "api/api_int.h"
 #include "api/exchange.h"
 #include "api/headers.h"
+#include "base/trace.h"
 #include "gather/answer.h"
 #include "gather/plan.h"
-const struct arguments_rules *plan_rules(const struct plan *plan);
 
 struct endpoint_call {
     struct exchange exchange;
@@ -79,6 +80,8 @@ static const struct exchange_ops ops = {
 
 #define HEADER_NAME_MAX_BYTES 128
 
+static_assert(TRACEPARENT_SIZE == TRACE_PARENT_SIZE, "what was read can be continued");
+
 /* The FastCGI parameter of a header (RFC 3875, section 4.1.18). */
 static const char *find_header(void *arg, const char *name)
 {
@@ -94,6 +97,14 @@ static const char *find_header(void *arg, const char *name)
         param[size++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
     param[size] = '\0';
     return *name == '\0' ? request_param(req, param) : NULL;
+}
+
+/* What Connection names is for the next hop only, which is us (RFC 9110, section 7.6.1). */
+static const char *find_header_to_forward(void *arg, const char *name)
+{
+    const char *connection = request_param(arg, "HTTP_CONNECTION");
+
+    return connection && header_list_has(connection, name) ? NULL : find_header(arg, name);
 }
 
 static const char *find_path_arg(void *arg, size_t i)
@@ -163,16 +174,24 @@ static void on_release(void *arg)
     free(call);
 }
 
+/* The client's, or a new one that all parts have in common. */
+static void read_trace(struct request *req, char ret_traceparent[TRACE_PARENT_SIZE])
+{
+    traceparent_parse(request_param(req, "HTTP_TRACEPARENT"), ret_traceparent);
+    if (ret_traceparent[0] == '\0' && trace_continue("", ret_traceparent) < 0)
+        ret_traceparent[0] = '\0';
+}
+
 static int create_run(struct endpoint_call *call, struct request *req, const struct plan *plan,
                       struct arguments *arguments, uint64_t deadline_ns, struct err *err)
 {
-    char traceparent[TRACEPARENT_SIZE];
+    char traceparent[TRACE_PARENT_SIZE];
     struct plan_run_options options = {
         .arguments = arguments,
         .client = {.deadline_ns = deadline_ns,
                    .traceparent = traceparent,
                    .request_id = request_id(req),
-                   .header = find_header,
+                   .header = find_header_to_forward,
                    .arg = req},
         .part_ended = exchange_part_ended,
         .done = on_done,
@@ -180,7 +199,7 @@ static int create_run(struct endpoint_call *call, struct request *req, const str
         .arg = call,
     };
 
-    traceparent_parse(request_param(req, "HTTP_TRACEPARENT"), traceparent);
+    read_trace(req, traceparent);
     return plan_run_create(plan, &options, &call->run, err);
 }
 

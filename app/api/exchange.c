@@ -52,14 +52,7 @@ static void run_at_once(struct exchange *exchange)
 
 /* ---- events ---- */
 
-/* Line breaks in JSON text are between its values only: there blanks do as well. */
-static void make_one_line(char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (text[i] == '\n' || text[i] == '\r')
-            text[i] = ' ';
-}
-
+/* JSON without line breaks, in the frame of the format. */
 static void append_event(struct exchange *exchange, const char *name, const struct part *part)
 {
     struct buf *event = &exchange->event;
@@ -67,13 +60,10 @@ static void append_event(struct exchange *exchange, const char *name, const stru
 
     if (is_named)
         buf_printf(event, "event: %s\ndata: ", name);
-    size_t begin = event->size;
     if (part)
         exchange->ops->append_part(event, exchange, part);
     else
         exchange->ops->append_summary(event, exchange);
-    if (!event->failed)
-        make_one_line(event->data + begin, event->size - begin);
     buf_append_str(event, is_named ? "\n\n" : "\n");
 }
 

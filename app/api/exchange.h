@@ -21,7 +21,7 @@ struct exchange;
 struct exchange_ops {
     /* All of it, as JSON; returns the status.  May add headers to the request. */
     int (*append_answer)(struct buf *out, struct request *req, const struct exchange *exchange);
-    /* For streams: JSON about one part, and what comes behind the last. */
+    /* For streams: JSON about one part, and what comes behind the last; each without a line break. */
     void (*append_part)(struct buf *out, const struct exchange *exchange, const struct part *part);
     void (*append_summary)(struct buf *out, const struct exchange *exchange);
 };

@@ -106,6 +106,19 @@ void prefer_parse(const char *value, struct prefer *ret)
     }
 }
 
+bool header_list_has(const char *list, const char *name)
+{
+    bool found = false;
+
+    for (const char *p = list; *p != '\0' && !found;) {
+        p += strspn(p, WHITE_SPACE ",");
+        size_t length = strcspn(p, WHITE_SPACE ",");
+        found = length > 0 && has_name(p, length, name);
+        p += length;
+    }
+    return found;
+}
+
 void prefer_format(const struct prefer *prefer, char ret_text[PREFER_TEXT_SIZE])
 {
     char wait[16] = "";

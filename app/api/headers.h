@@ -47,5 +47,8 @@ must_check bool etag_is_named(const char *value, unsigned version);
  * several that could the last counts. */
 must_check int etag_wanted(const char *value, unsigned *ret_version);
 
+/* Whether a list such as that of Connection (RFC 9110, section 5.6.1) has this name. */
+must_check bool header_list_has(const char *list, const char *name);
+
 /* The decimal number of an event; false for all else. */
 must_check bool event_number_parse(const char *value, uint64_t *ret);

@@ -128,6 +128,8 @@ static int err_set_parse(struct err *err, const char *text, size_t size, json_er
 {
     size_t offset = MIN((size_t)MAX(error->position, 0), size);
 
+    if (error->text[0] == '\0') /* what it says of a tree that it has no memory for */
+        return err_set(err, -ENOMEM, "out of memory");
     switch (json_error_code(error)) {
     case json_error_out_of_memory:
         return err_set(err, -ENOMEM, "out of memory");

@@ -441,7 +441,8 @@ static size_t unescape(const char *token, size_t size, char ret[TOKEN_MAX_BYTES]
     return length;
 }
 
-static bool find_member(struct json_piece object, const char *token, size_t token_size, struct json_piece *ret)
+static bool find_member(struct json_piece object, const char *token, size_t token_size,
+                        struct json_piece *ret)
 {
     char name[TOKEN_MAX_BYTES];
     size_t size = unescape(token, token_size, name);

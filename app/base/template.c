@@ -121,14 +121,15 @@ static int read_place(const char *source, struct template_place *place, struct e
     const char *point = strchr(source, '.');
     const struct form *form = find_form(source, point);
     size_t before = point ? (size_t)(point - source) : strlen(source);
+    const char *behind = point ? point + 1 : "";
 
     place->source = form->source;
     place->text = strdup(source);
     if (form->source == TEMPLATE_QUERY || form->source == TEMPLATE_HEADER)
-        place->name = strdup(point + 1);
+        place->name = strdup(behind);
     else
         place->name = strndup(source, form->source == TEMPLATE_BODY ? 0 : before);
-    place->pointer = form->has_pointer ? strdup(point + 1) : NULL;
+    place->pointer = form->has_pointer ? strdup(behind) : NULL;
     if (!place->text || !place->name || (form->has_pointer && !place->pointer))
         return out_of_memory(err);
     int rc = form->check_name(place->name, err);

@@ -144,6 +144,9 @@ must_check int config_object_init(const struct config_table *table, void *object
 /* Frees what the fields of `object` hold and zeroes them. */
 void config_object_done(const struct config_table *table, void *object);
 
+/* A number as JSON writes it, from its first byte to its last; false for anything else. */
+must_check bool config_parse_number(const char *text, double *ret_value, bool *ret_is_integer);
+
 /* Adds a pair, of which there are fewer than row->max. */
 must_check int config_value_add_pair(const struct config_row *row, const char *name, const char *text,
                                      void *object, struct err *err);

@@ -1,11 +1,9 @@
 /* What an endpoint, its parameters and its parts can have wrong that their rows do not know. */
 #include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "base/json.h"
 #include "config/config_int.h"
 
 static int refuse(struct config_conflict *ret, const char *key, struct err *err, const char *text)
@@ -82,30 +80,19 @@ static int check_limits(const struct config_scope *scope, struct config_conflict
     return 0;
 }
 
-static bool is_integer(const char *text)
-{
-    const char *digits = text + (*text == '-');
-    char *end;
-
-    if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
-        return false;
-    errno = 0;
-    strtoll(text, &end, 10);
-    return *end == '\0' && errno == 0;
-}
-
 /* A sentence when the number is not what the row asks for. */
 static const char *wrong_with_number(const struct config_param *param)
 {
-    if (param->type == PARAM_INTEGER && !is_integer(param->default_text))
+    double value;
+    bool is_integer;
+
+    if (!config_parse_number(param->default_text, &value, &is_integer))
+        return param->type == PARAM_INTEGER ? "is not an integer" : "is not a number";
+    if (param->type == PARAM_INTEGER && !is_integer)
         return "is not an integer";
-    cleanup(json_decref_scope) json_t *number =
-        json_loads(param->default_text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
-    if (!json_is_real(number))
-        return "is not a number";
-    if (json_real_value(number) < param->min)
+    if (value < param->min)
         return "is less than min";
-    return json_real_value(number) > param->max ? "is more than max" : NULL;
+    return value > param->max ? "is more than max" : NULL;
 }
 
 static const char *wrong_with_default(const struct config_param *param)

@@ -198,7 +198,7 @@ static const struct config_row part_rows[] = {
         .type = CONFIG_TEXTS,
         PART(pick),
         .default_text = "[]",
-        .max = 128,
+        .max = 64,
         .help = "The members of that value that are kept. Empty: all.",
     },
     {
@@ -206,7 +206,7 @@ static const struct config_row part_rows[] = {
         .type = CONFIG_TEXTS,
         PART(drop),
         .default_text = "[]",
-        .max = 128,
+        .max = 64,
         .help = "Or the members that are left out.",
     },
     {

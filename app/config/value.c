@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,21 +62,34 @@ static int set_real(const struct config_row *row, const char *text, void *field,
     return parse_decimal(text, row->min, row->max, field, err);
 }
 
-/* As JSON writes numbers, or without a limit. */
+bool config_parse_number(const char *text, double *ret_value, bool *ret_is_integer)
+{
+    size_t size = strlen(text);
+
+    if (size == 0 || !strchr("-0123456789", text[0]) || !strchr("0123456789", text[size - 1]))
+        return false; /* JSON may have blanks around it */
+    cleanup(json_decref_scope) json_t *number = json_loadb(text, size, JSON_DECODE_ANY, NULL);
+    if (!json_is_number(number))
+        return false;
+    *ret_value = json_number_value(number);
+    *ret_is_integer = json_is_integer(number);
+    return true;
+}
+
 static int set_signed(const struct config_row *row, const char *text, void *field, struct err *err)
 {
     char quoted[PARSE_QUOTED_SIZE];
-    double value = strcmp(text, "inf") == 0 ? INFINITY : strcmp(text, "-inf") == 0 ? -INFINITY : 0;
+    double value;
+    bool is_integer;
 
     (void)row;
-    if (value == 0) {
-        cleanup(json_decref_scope) json_t *number =
-            json_loads(text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
-        if (!json_is_real(number))
-            return err_set(err, -EINVAL, "%s is not a number; write one such as 10, -0.5, inf or -inf",
-                           parse_quote(text, strlen(text), quoted));
-        value = json_real_value(number);
-    }
+    if (strcmp(text, "inf") == 0)
+        value = INFINITY;
+    else if (strcmp(text, "-inf") == 0)
+        value = -INFINITY;
+    else if (!config_parse_number(text, &value, &is_integer))
+        return err_set(err, -EINVAL, "%s is not a number; write one such as 10, -0.5, inf or -inf",
+                       parse_quote(text, strlen(text), quoted));
     *(double *)field = value;
     return 0;
 }
@@ -262,8 +276,7 @@ static int add_item(const struct config_row *row, const char *text, config_text_
     if (!items)
         return out_of_memory(err);
     list->items = items;
-    list->items[list->count] = strdup(text);
-    if (!list->items[list->count])
+    if (asprintf(&list->items[list->count], "%s", text) < 0)
         return out_of_memory(err);
     list->count++;
     return 0;
@@ -312,13 +325,14 @@ int config_value_add_pair(const struct config_row *row, const char *name, const 
     if (!items)
         return out_of_memory(err);
     pairs->items = items;
-    struct config_pair pair = {.name = strdup(name), .text = strdup(text)};
-    if (!pair.name || !pair.text) {
-        free(pair.name);
-        free(pair.text);
+    struct config_pair *pair = &pairs->items[pairs->count];
+    if (asprintf(&pair->name, "%s", name) < 0)
+        return out_of_memory(err);
+    if (asprintf(&pair->text, "%s", text) < 0) {
+        free(pair->name);
         return out_of_memory(err);
     }
-    pairs->items[pairs->count++] = pair;
+    pairs->count++;
     return 0;
 }
 

@@ -36,6 +36,21 @@ static bool charge(struct fetch *fetch, size_t need)
     return true;
 }
 
+/* What the upstream says that will come is taken at once: were all to take what they need bit by bit, all could
+ * fail half received.  Of a compressed body it is the least that there will be. */
+static size_t declared_bytes(const struct fetch *fetch)
+{
+    curl_off_t length = -1;
+
+    curl_easy_getinfo(fetch->transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length > 0 ? (size_t)MIN((uint64_t)length, (uint64_t)fetch->body.max) : 0;
+}
+
+static bool charge_first(struct fetch *fetch, size_t need)
+{
+    return !fetch->budget || fetch->charged_bytes > 0 || charge(fetch, MAX(need, declared_bytes(fetch)));
+}
+
 static bool set_capacity(struct buf *body, size_t capacity)
 {
     char *data = realloc(body->data, capacity);
@@ -64,7 +79,7 @@ static enum body_state keep(struct fetch *fetch, const char *bytes, size_t size)
 
     if (size == 0)
         return BODY_GOES_ON;
-    if (!charge(fetch, body->size + size))
+    if (!charge_first(fetch, body->size + size) || !charge(fetch, body->size + size))
         return BODY_NO_ROOM;
     if (!grow(body, body->size + size))
         return BODY_NO_MEMORY;

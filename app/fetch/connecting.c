@@ -113,7 +113,8 @@ static int on_connected(void *arg, char *upstream_ip, char *own_ip, int upstream
     (void)own_port;
     fetch_count_connection(transfer->is_connecting);
     fetch->is_reused = !transfer->is_connecting;
-    snprintf(fetch->address, sizeof(fetch->address), "%s", upstream_ip);
+    if (!memccpy(fetch->address, upstream_ip, '\0', sizeof(fetch->address)))
+        fetch->address[0] = '\0'; /* cannot be: no address is longer */
     connecting_end(transfer);
     return is_allowed_text(transfer, upstream_ip, upstream_port) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }

@@ -108,6 +108,7 @@ void fetch_done(struct fetch *fetch)
 {
     if (fetch->budget)
         budget_give(fetch->budget, fetch->body.capacity);
+    fetch->budget = NULL;
     buf_done(&fetch->body);
     free(fetch->content_type);
     fetch->content_type = NULL;

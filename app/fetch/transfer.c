@@ -440,7 +440,8 @@ void transfer_finish(struct transfer *transfer, CURLcode libcurl_code)
 
     note_address_given(transfer);
     read_answer(transfer);
-    route_correct_error(transfer->fetch->route, transfer->error);
+    if (code != CURLE_OK)
+        route_correct_error(transfer->fetch->route, transfer->error);
     const char *url = code == CURLE_OK ? redirect_url(transfer) : NULL;
     struct fetch *fetch = detach(transfer); /* its texts stay until it is used again */
     if (url)

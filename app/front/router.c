@@ -79,8 +79,8 @@ struct router {
     struct row *rows; /* one for each of the table */
 };
 
-/* Where the segment is among the children, or would be; true when it is there. */
-static bool find_child(const struct node *node, const struct segment *segment, size_t *ret_at)
+/* The child with this segment; NULL when there is none, and where it would be. */
+static struct node *find_child(const struct node *node, const struct segment *segment, size_t *ret_at)
 {
     size_t begin = 0;
     size_t end = node->child_count;
@@ -88,17 +88,15 @@ static bool find_child(const struct node *node, const struct segment *segment, s
     while (begin < end) {
         size_t middle = begin + (end - begin) / 2;
         int order = compare(segment, &node->children[middle]->segment);
-        if (order == 0) {
-            *ret_at = middle;
-            return true;
-        }
+        if (order == 0)
+            return node->children[middle];
         if (order < 0)
             end = middle;
         else
             begin = middle + 1;
     }
     *ret_at = begin;
-    return false;
+    return NULL;
 }
 
 static struct node *add_child(struct node *node, const struct segment *segment, size_t at)
@@ -128,11 +126,12 @@ static struct node *argument_child(struct node *node)
 
 static struct node *child_for(struct node *node, const struct segment *segment)
 {
-    size_t at;
+    size_t at = 0;
 
     if (is_argument(segment))
         return argument_child(node);
-    return find_child(node, segment, &at) ? node->children[at] : add_child(node, segment, at);
+    struct node *child = find_child(node, segment, &at);
+    return child ? child : add_child(node, segment, at);
 }
 
 static int check_path(const char *path, struct err *err)
@@ -243,8 +242,9 @@ static const struct node *find_below(const struct node *node, const char *path, 
 
     if (!next_segment(&path, &segment))
         return node->rows ? node : NULL;
-    if (find_child(node, &segment, &at))
-        found = find_below(node->children[at], path, trail);
+    const struct node *child = find_child(node, &segment, &at);
+    if (child)
+        found = find_below(child, path, trail);
     if (found || !node->argument || segment.size == 0)
         return found;
     trail->args[trail->count++] = segment;

@@ -3,8 +3,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/json_text.h"
-#include "base/text.h"
 
 static size_t part_count(const struct plan_run *run)
 {
@@ -122,7 +120,7 @@ static void append_values(struct buf *out, const struct plan_run *run)
         if (!has_succeeded(&outcome))
             continue;
         append_key(out, &is_first, outcome.config->name);
-        buf_append(out, outcome.json, outcome.json_size);
+        part_value_append(out, outcome.config, outcome.value);
     }
     buf_append_str(out, "}");
 }
@@ -162,13 +160,11 @@ static void append_total_time(struct buf *out, uint64_t total_ns)
 /* ---- merged ---- */
 
 /* Names that two parts bring have been refused by now. */
-static void append_members(struct buf *out, struct json_piece object, const char **separator)
+static void append_members(struct buf *out, const struct part_outcome *outcome, const char **separator)
 {
     struct json_member member;
 
-    if (!json_text_is_object(object))
-        return; /* null */
-    for (size_t at = 0; json_text_next(object, &at, &member);) {
+    for (size_t at = 0; part_value_next(outcome->config, outcome->value, &at, &member);) {
         buf_append_str(out, *separator);
         buf_append(out, member.name.text, member.name.size);
         buf_append_str(out, ":");
@@ -185,7 +181,7 @@ static void append_flat(struct buf *out, const struct plan_run *run)
     for (size_t i = 0; i < part_count(run); i++) {
         struct part_outcome outcome = plan_part_outcome(run, i);
         if (has_succeeded(&outcome))
-            append_members(out, (struct json_piece){outcome.json, outcome.json_size}, &separator);
+            append_members(out, &outcome, &separator);
     }
     size_t size = out->size;
     buf_append_str(out, separator);
@@ -212,19 +208,15 @@ void answer_append_json(struct buf *out, const struct plan_run *run, uint64_t to
     buf_append_str(out, "}");
 }
 
-/* An event is a line.  Line breaks in checked JSON are white space: strings have none. */
-static void append_in_a_line(struct buf *out, const char *json, size_t size)
+/* An event is a line.  Line breaks in JSON are white space: strings have none. */
+static void append_in_a_line(struct buf *out, const struct part_outcome *outcome)
 {
-    size_t start = 0;
+    size_t start = out->size;
 
-    for (size_t i = 0; i < size; i++) {
-        if (json[i] != '\n' && json[i] != '\r')
-            continue;
-        buf_append(out, json + start, i - start);
-        buf_append_str(out, " ");
-        start = i + 1;
-    }
-    buf_append(out, json + start, size - start);
+    part_value_append(out, outcome->config, outcome->value);
+    for (size_t i = start; i < out->size; i++)
+        if (out->data[i] == '\n' || out->data[i] == '\r')
+            out->data[i] = ' ';
 }
 
 void answer_append_part_event(struct buf *out, const struct plan_run *run, size_t index)
@@ -238,7 +230,7 @@ void answer_append_part_event(struct buf *out, const struct plan_run *run, size_
         append_failure(out, &outcome);
     } else {
         buf_append_str(out, "\"value\":");
-        append_in_a_line(out, outcome.json, outcome.json_size);
+        append_in_a_line(out, &outcome);
         buf_append_str(out, ",\"elapsed\":");
         json_append_seconds(out, outcome.elapsed_ns);
     }

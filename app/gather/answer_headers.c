@@ -116,16 +116,11 @@ size_t answer_format_server_timing(const struct plan_run *run, char ret[ANSWER_T
 
 /* RFC 9209, section 2.3; NULL: there is no word for it. */
 static const char *const error_types[FETCH_REASON_COUNT] = {
-    [FETCH_TIMEOUT] = "http_response_timeout",
-    [FETCH_DNS] = "dns_error",
-    [FETCH_CONNECT] = "connection_refused",
-    [FETCH_TLS] = "tls_protocol_error",
-    [FETCH_TOO_LARGE] = "http_response_body_size",
-    [FETCH_PROTOCOL] = "http_protocol_error",
-    [FETCH_CANCELLED] = "proxy_internal_response",
-    [FETCH_FORBIDDEN] = "destination_ip_prohibited",
-    [FETCH_OVERLOADED] = "connection_limit_reached",
-    [FETCH_CIRCUIT_OPEN] = "destination_unavailable",
+    [FETCH_TIMEOUT] = "http_response_timeout",       [FETCH_DNS] = "dns_error",
+    [FETCH_CONNECT] = "connection_refused",          [FETCH_TLS] = "tls_protocol_error",
+    [FETCH_TOO_LARGE] = "http_response_body_size",   [FETCH_PROTOCOL] = "http_protocol_error",
+    [FETCH_CANCELLED] = "proxy_internal_response",   [FETCH_FORBIDDEN] = "destination_ip_prohibited",
+    [FETCH_OVERLOADED] = "connection_limit_reached", [FETCH_CIRCUIT_OPEN] = "destination_unavailable",
 };
 
 static const char *error_type_of(const struct part_outcome *outcome)
@@ -160,8 +155,8 @@ size_t answer_format_proxy_status(const struct plan_run *run, char ret[ANSWER_PR
     ret[0] = '\0';
     for (size_t i = 0; i < part_count(run); i++) {
         struct part_outcome outcome = plan_part_outcome(run, i);
-        bool is_told = outcome.state == PART_FAILED ||
-                       (outcome.state == PART_CANCELLED && !plan_run_is_complete(run));
+        bool is_told =
+            outcome.state == PART_FAILED || (outcome.state == PART_CANCELLED && !plan_run_is_complete(run));
         if (!is_told)
             continue;
         format_status(&outcome, entry);

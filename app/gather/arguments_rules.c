@@ -102,11 +102,9 @@ static const struct kind *kind_of(const struct rule *rule)
 
 static int match(const struct rule *rule, const char *text, struct err *err)
 {
-    int rc = rule->has_pattern ? regexec(&rule->pattern, text, 0, NULL, 0) : 0;
-
-    if (rc == REG_NOMATCH)
-        return err_set(err, -EINVAL, "%s does not match its pattern", name_of(rule));
-    return rc == 0 ? 0 : out_of_memory(err);
+    if (!rule->pattern || pattern_matches(rule->pattern, text, strlen(text)))
+        return 0;
+    return err_set(err, -EINVAL, "%s does not match its pattern", name_of(rule));
 }
 
 /* `value` may be NULL: a text that is none of its kind. */
@@ -142,7 +140,7 @@ static int check_json(const struct rule *rule, json_t *value, struct err *err)
 {
     cleanup(buf_done) struct buf text = BUF_INIT(SIZE_MAX);
 
-    if (json_is_string(value) || !rule->has_pattern)
+    if (json_is_string(value) || !rule->pattern)
         return check(rule, value, json_string_value(value), err);
     if (!kind_of(rule)->is_one(value))
         return check(rule, NULL, NULL, err);
@@ -194,25 +192,6 @@ const struct rule *rules_find(const struct arguments_rules *rules, const struct 
             low = middle + 1;
     }
     return NULL;
-}
-
-static int compile(struct rule *rule, struct err *err)
-{
-    cleanup(buf_done) struct buf text = BUF_INIT(65536);
-    char reason[128];
-
-    buf_printf(&text, "^(%s)$", rule->param->pattern);
-    buf_append(&text, "", 1);
-    if (text.failed)
-        return out_of_memory(err);
-    int rc = regcomp(&rule->pattern, text.data, REG_EXTENDED | REG_NOSUB);
-    rule->has_pattern = rc == 0;
-    if (rc == 0)
-        return 0;
-    if (rc == REG_ESPACE)
-        return out_of_memory(err);
-    regerror(rc, NULL, reason, sizeof(reason));
-    return err_set(err, -EINVAL, "the pattern of %s is no regular expression: %s", name_of(rule), reason);
 }
 
 /* The rule for a source, which is made when there is none yet. */
@@ -286,7 +265,7 @@ static int finish_rule(struct rule *rule, const struct config_endpoint *endpoint
     if (rule->place.source == TEMPLATE_PATH)
         rc = find_in_path(endpoint->path, rule->place.name, &rule->path_index, err);
     if (rc == 0 && param && *param->pattern)
-        rc = compile(rule, err);
+        rc = pattern_parse(param->pattern, &rule->pattern, err);
     if (rc == 0 && param && param->default_text) {
         rule->is_required = false;
         rc = rule_read_text(rule, param->default_text, &rule->fallback, err);
@@ -336,8 +315,7 @@ void arguments_rules_free(struct arguments_rules *rules)
     for (size_t i = 0; i < rules->count; i++) {
         struct rule *rule = &rules->items[i];
         template_place_done(&rule->place);
-        if (rule->has_pattern)
-            regfree(&rule->pattern);
+        pattern_free(rule->pattern);
         json_decref(rule->fallback);
     }
     free(rules);

@@ -1,8 +1,7 @@
 /* arguments_rules.h - what arguments_rules.c and arguments.c share. */
 #pragma once
 
-#include <regex.h>
-
+#include "base/pattern.h"
 #include "gather/arguments.h"
 
 /* One value that is taken from a request. */
@@ -11,10 +10,9 @@ struct rule {
     const struct config_param *param; /* NULL: whatever it is */
     size_t path_index;                /* for TEMPLATE_PATH */
     bool is_required;
-    bool is_placed; /* a placeholder has named it */
-    bool has_pattern;
-    regex_t pattern;  /* all of the text must match */
-    json_t *fallback; /* of the row; NULL: none */
+    bool is_placed;          /* a placeholder has named it */
+    struct pattern *pattern; /* NULL: any text */
+    json_t *fallback;        /* of the row; NULL: none */
 };
 
 struct arguments_rules {

@@ -1,10 +1,11 @@
-/* One thread at a time moves a gather on, the one that found something to do while nobody else was at it: it starts
- * the parts that are ready, tells of those that have ended, asks those to end that are not needed, and ends it.  The others (a part that ends on another
- * worker, a part that ends while it is being started) leave word under the lock and go.  So callbacks come one
- * after the other and in order without a lock around them, and a part that ends at once does not recurse.
+/* One thread at a time moves a gather on, the one that found something to do while nobody else was at it: it
+ * starts the parts that are ready, tells of those that have ended, asks those to end that are not needed, and
+ * ends it.  The others (a part that ends on another worker, a part that ends while it is being started) leave
+ * word under the lock and go.  So callbacks come one after the other and in order without a lock around them,
+ * and a part that ends at once does not recurse.
  *
- * gather_cancel does not move it on: a hang-up is told of under locks of its caller's.  It only asks; after it, as
- * before, a part runs whose end will move it on. */
+ * gather_cancel does not move it on: a hang-up is told of under locks of its caller's.  It only asks; after
+ * it, as before, a part runs whose end will move it on. */
 #include "gather/gather.h"
 
 #include <assert.h>
@@ -105,8 +106,8 @@ int gather_create(const struct gather_options *options, struct gather **ret_gath
 {
     size_t edges = count_edges(options);
     size_t pointers = 2 * options->count + edges;
-    struct gather *gather = calloc(1, sizeof(*gather) + pointers * sizeof(struct part *) +
-                                          (options->count + 1) * sizeof(size_t));
+    struct gather *gather =
+        calloc(1, sizeof(*gather) + pointers * sizeof(struct part *) + (options->count + 1) * sizeof(size_t));
 
     if (!gather)
         return err_set(err, -ENOMEM, "out of memory");
@@ -183,7 +184,8 @@ static void settle_locked(struct gather *gather, uint64_t now_ns)
 {
     while (gather->settled_count < gather->ended_count) {
         const struct part *part = gather->ended[gather->settled_count++];
-        for (size_t i = gather->first_dependent[part->index]; i < gather->first_dependent[part->index + 1]; i++)
+        for (size_t i = gather->first_dependent[part->index]; i < gather->first_dependent[part->index + 1];
+             i++)
             settle_dependent_locked(gather->dependents[i], part, now_ns);
     }
 }
@@ -222,8 +224,9 @@ static size_t take_to_cancel_locked(struct gather *gather, size_t *next, struct 
     return count;
 }
 
-/* Those that are being started just now are asked by who starts them.  The lock is held on entry and at the end,
- * but not while a part is asked: the caller moves it on, or has a reference, or else it could be gone then. */
+/* Those that are being started just now are asked by who starts them.  The lock is held on entry and at the
+ * end, but not while a part is asked: the caller moves it on, or has a reference, or else it could be gone
+ * then. */
 static void cancel_running_locked(struct gather *gather)
 {
     struct part *batch[CANCEL_BATCH];

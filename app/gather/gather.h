@@ -1,19 +1,21 @@
-/* gather.h - one fan-out: parts that depend on one another, how many run at once, when it is enough, and the one
- * place where results meet.
+/* gather.h - one fan-out: parts that depend on one another, how many run at once, when it is enough, and the
+ * one place where results meet.
  *
- * A part is fetched or queried by what its `ops` say (http_part.h); this file knows nothing of how.  Parts that
- * wait for no other start at once, the others as soon as all that they wait for have succeeded; a part behind
- * one that has failed is skipped.
+ * A part is fetched or queried by what its `ops` say (http_part.h); this file knows nothing of how.  Parts
+ * that wait for no other start at once, the others as soon as all that they wait for have succeeded; a part
+ * behind one that has failed is skipped.
  *
  * How to use it: gather_create, gather_start; `part_ended` is called for each part and `done` once when every
  * part has ended; then look at the parts with gather_ended and give the gather back with gather_unref.
  * Threads: gather_cancel, _ref and _unref from any thread at any time; gather_ended only after `done`, or for
  * parts whose `part_ended` has been called.
- * Ownership: counted references; gather_create gives one to the caller.  Who may call gather_cancel holds its own.
- * The parts are the caller's memory: they must live until the last reference is gone (`release` says when).
- * Invariants: `done` is called exactly once after gather_start, cancelled or not; each part ends exactly once;
- * `part_ended` is called in the order in which the parts ended, one call at a time, never after `done`.  No lock
- * is held while it or an op is called.  Neither `part_ended` nor `done` is called from within gather_cancel. */
+ * Ownership: counted references; gather_create gives one to the caller.  Who may call gather_cancel holds its
+ * own.  The parts are the caller's memory: they must live until the last reference is gone (`release` says
+ * when).
+ * Invariants: `done` is called exactly once after gather_start, cancelled or not; each part ends exactly
+ * once; `part_ended` is called in the order in which the parts ended, one call at a time, never after `done`.
+ * No lock is held while it or an op is called.  Neither `part_ended` nor `done` is called from within
+ * gather_cancel. */
 #pragma once
 
 #include "base/common.h"
@@ -36,8 +38,8 @@ struct part_ops {
     /* Starts parts that all have these ops, as one piece of work where that is cheaper.  Each ends by
      * part_end, exactly once, from any thread, also before this returns.  Must not block. */
     void (*start)(struct part **parts, size_t count);
-    /* Asks for the end of a part: part_end comes soon.  At most once, after `start` has returned; the part may
-     * have ended just before.  Must not call part_end itself, nor block. */
+    /* Asks for the end of a part: part_end comes soon.  At most once, after `start` has returned; the part
+     * may have ended just before.  Must not call part_end itself, nor block. */
     void (*cancel)(struct part *part);
 };
 

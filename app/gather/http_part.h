@@ -1,7 +1,8 @@
 /* http_part.h - parts that are calls to upstreams.
  *
  * How to use it: fill in part.call as upstream_submit wants it, with part.part.ops = &http_part_ops; the part
- * succeeds when its call does.  Who has to make the call first, or to look into its reply, has ops of his own.
+ * succeeds when its call does.  Who has to make the call first, or to look into its reply, has ops of his
+ * own.
  * Threads: a part is its gather's while it runs (gather.h). */
 #pragma once
 

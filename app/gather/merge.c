@@ -1,4 +1,5 @@
-/* `merge: flat`: whether a member is there twice.  Names are compared as they are meant, not as they are written. */
+/* `merge: flat`: whether a member is there twice.  Names are compared as they are meant, not as they are
+ * written. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,7 +19,8 @@ static void refuse_name(struct plan_part *part, const char *name, size_t size)
 {
     char error[FETCH_ERROR_SIZE];
 
-    snprintf(error, sizeof(error), "its member %.*s is in the answer already", (int)MIN(size, (size_t)80), name);
+    snprintf(error, sizeof(error), "its member %.*s is in the answer already", (int)MIN(size, (size_t)80),
+             name);
     plan_part_fail(part, "duplicate_key", error);
 }
 
@@ -45,7 +47,7 @@ static void merge_part(struct merge *merge, struct plan_part *part)
     struct json_member member;
     bool is_ok = own != NULL;
 
-    for (size_t at = 0; is_ok && json_text_next(part->value.json, &at, &member);) {
+    for (size_t at = 0; is_ok && part_value_next(part->step->config, &part->value, &at, &member);) {
         is_ok = ++merge->count <= MEMBERS_MAX;
         if (!is_ok)
             plan_part_fail(part, "too_large", "there are too many members to be merged");
@@ -65,7 +67,7 @@ void merge_find_duplicates(struct plan_run *run)
 
     for (size_t i = 0; i < run->plan->step_count; i++) {
         struct plan_part *part = &run->parts[i];
-        if (part->part.state == PART_OK && json_text_is_object(part->value.json))
+        if (part->part.state == PART_OK)
             merge_part(&merge, part);
     }
     json_decref(merge.names);

@@ -102,8 +102,8 @@ static int make_rules(struct plan *plan, struct err *err)
 
 /* ---- life ---- */
 
-int plan_create(const struct config_endpoint *endpoint, struct upstreams *upstreams, struct budget *process_budget,
-                struct plan **ret_plan, struct err *err)
+int plan_create(const struct config_endpoint *endpoint, struct upstreams *upstreams,
+                struct budget *process_budget, struct plan **ret_plan, struct err *err)
 {
     struct plan *plan = calloc(1, sizeof(*plan) + endpoint->part_count * sizeof(plan->steps[0]));
 

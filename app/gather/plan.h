@@ -1,22 +1,26 @@
-/* plan.h - an endpoint of the configuration made ready to run: templates parsed, upstreams found, the graph of
- * its parts.
+/* plan.h - an endpoint of the configuration made ready to run: templates parsed, upstreams found, the graph
+ * of its parts.
  *
  * How to use it: plan_create at the start, for each endpoint; for each request arguments_create with
  * plan_rules, plan_run_create, then gather_start(plan_run_gather(run)); `done` is called when it has ended;
  * answer.h writes what came of it.
  * Threads: a plan never changes.  A run is one gather's (gather.h).
- * Ownership: plan_run_create takes the arguments on success.  A run lives as long as its gather: plan_run_gather
- * gives a borrowed reference, and gather_unref of the last one frees the run. */
+ * What a placeholder finds in another part is its value after `select` and before `pick` and `drop`, so that
+ * what is not to be shown can be used.
+ * Ownership: plan_run_create takes the arguments on success.  A run lives as long as its gather:
+ * plan_run_gather gives a borrowed reference, and gather_unref of the last one frees the run. */
 #pragma once
 
 #include "gather/arguments.h"
 #include "gather/gather.h"
+#include "gather/part_value.h"
 #include "upstream/upstream.h"
 
 struct plan;
 struct plan_run;
 
-/* `endpoint`, `upstreams` and `process_budget` (which may be NULL) are lent.  The endpoint has been checked. */
+/* `endpoint`, `upstreams` and `process_budget` (which may be NULL) are lent.  The endpoint has been
+ * checked. */
 must_check int plan_create(const struct config_endpoint *endpoint, struct upstreams *upstreams,
                            struct budget *process_budget, struct plan **ret_plan, struct err *err);
 void plan_free(struct plan *plan);
@@ -25,8 +29,8 @@ const struct config_endpoint *plan_endpoint(const struct plan *plan);
 /* What it takes from a request, for arguments_create. */
 const struct arguments_rules *plan_rules(const struct plan *plan);
 
-/* Of the client's request.  Headers go along to the parts by the allow-lists of the endpoint and of the part's
- * upstream; they are asked for inside plan_run_create only. */
+/* Of the client's request.  Headers go along to the parts by the allow-lists of the endpoint and of the
+ * part's upstream; they are asked for inside plan_run_create only. */
 struct plan_client {
     uint64_t deadline_ns;    /* of the answer; the parts get a little less, so that it can be written */
     const char *traceparent; /* "" when the client sent none; copied */
@@ -73,7 +77,6 @@ struct part_outcome {
     bool is_hedged;
     uint64_t elapsed_ns; /* since it started, 0: it never did */
     uint64_t retry_after_s;
-    const char *json; /* the part's value as JSON text; NULL when it has failed */
-    size_t json_size;
+    const struct part_value *value; /* NULL when it has failed */
 };
 struct part_outcome plan_part_outcome(const struct plan_run *run, size_t index);

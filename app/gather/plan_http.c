@@ -1,68 +1,11 @@
-/* Parts that are calls to upstreams: their templates.  What becomes of them is in plan_http_run.c. */
+/* Parts that are calls to upstreams: their templates.  plan_http_request.c makes requests of them,
+ * plan_http_run.c sends these. */
 #include "gather/plan_http.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-/* ---- names and values ---- */
-
-static char *escape_query_name(const char *name)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    char *escaped = malloc(strlen(name) * 3 + 1);
-    char *p = escaped;
-
-    for (; escaped && *name; name++) {
-        unsigned char c = (unsigned char)*name;
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-._~", c)) {
-            *p++ = (char)c;
-            continue;
-        }
-        *p++ = '%';
-        *p++ = digits[c >> 4];
-        *p++ = digits[c & 15];
-    }
-    if (escaped)
-        *p = '\0';
-    return escaped;
-}
-
-static int compile_pairs(const struct config_pairs *config, bool is_query, struct plan_pairs *ret, struct err *err)
-{
-    ret->items = calloc(config->count + 1, sizeof(ret->items[0]));
-    if (!ret->items)
-        return err_set(err, -ENOMEM, "out of memory");
-    for (size_t i = 0; i < config->count; i++) {
-        struct plan_pair *pair = &ret->items[ret->count++];
-        pair->name = is_query ? escape_query_name(config->items[i].name) : strdup(config->items[i].name);
-        if (!pair->name)
-            return err_set(err, -ENOMEM, "out of memory");
-        int rc = template_parse(config->items[i].text, &pair->value, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static void free_pairs(struct plan_pairs *pairs)
-{
-    for (size_t i = 0; i < pairs->count; i++) {
-        free(pairs->items[i].name);
-        template_free(pairs->items[i].value);
-    }
-    free(pairs->items);
-}
-
-static bool has_name(const struct plan_pairs *pairs, const char *name)
-{
-    for (size_t i = 0; i < pairs->count; i++)
-        if (strcasecmp(pairs->items[i].name, name) == 0)
-            return true;
-    return false;
-}
 
 /* ---- headers of the client ---- */
 
@@ -82,7 +25,7 @@ static int find_forwards(struct http_step *http, const struct plan *plan, struct
         return err_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < plan->forward_count; i++) {
         const char *name = plan->forwards[i];
-        if (!has_name(&http->headers, name) &&
+        if (!http_pairs_have(&http->headers, name) &&
             (is_listed(&plan->endpoint->forward_headers, name) ||
              is_listed(&upstream_config(http->upstream)->forward_headers, name)))
             http->forwards[http->forward_count++] = i;
@@ -115,9 +58,9 @@ static int compile_templates(struct http_step *http, const struct config_part *c
     int rc = template_parse(config->path, &http->path, err);
 
     if (rc == 0)
-        rc = compile_pairs(&config->query, true, &http->query, err);
+        rc = http_pairs_compile(&config->query, true, &http->query, err);
     if (rc == 0)
-        rc = compile_pairs(&config->headers, false, &http->headers, err);
+        rc = http_pairs_compile(&config->headers, false, &http->headers, err);
     if (rc == 0 && config->body[0] != '\0')
         rc = json_template_parse(config->body, &http->body, err);
     return rc;
@@ -130,14 +73,15 @@ static int compile(struct plan_step *step, const struct plan *plan, struct err *
     http->upstream = upstreams_find(plan->upstreams, step->config->upstream);
     if (!http->upstream)
         return err_set(err, -EINVAL, "there is no upstream %s", step->config->upstream);
-    step->max_bytes = step->config->max_response_bytes > 0 ? step->config->max_response_bytes
-                                                           : upstream_config(http->upstream)->max_response_bytes;
+    http->max_bytes = step->config->max_response_bytes > 0
+                          ? step->config->max_response_bytes
+                          : upstream_config(http->upstream)->max_response_bytes;
     int rc = compile_templates(http, step->config, err);
     if (rc == 0)
         rc = find_forwards(http, plan, err);
     if (rc == 0)
         rc = make_constant_target(step, err);
-    http->has_content_type = has_name(&http->headers, "Content-Type");
+    http->has_content_type = http_pairs_have(&http->headers, "Content-Type");
     return rc;
 }
 
@@ -146,8 +90,8 @@ static void step_done(struct plan_step *step)
     struct http_step *http = &step->http;
 
     template_free(http->path);
-    free_pairs(&http->query);
-    free_pairs(&http->headers);
+    http_pairs_done(&http->query);
+    http_pairs_done(&http->headers);
     json_template_free(http->body);
     fetch_target_free(http->target);
     free(http->forwards);

@@ -1,13 +1,12 @@
 /* plan_int.h - what the files of a plan share.
  *
- * plan.c makes a plan of an endpoint, plan_run.c runs it for one request; neither knows how a part is fetched.
- * That is the business of a kind (plan_http.c): it compiles a part's templates into a step, and its operations
- * start the parts, each of which it ends by plan_part_succeed or plan_part_fail.  Another kind of part (a query of
- * a database) is another file with a `struct plan_kind`, and the choice in plan.c.
+ * plan.c makes a plan of an endpoint, plan_run.c runs it for one request; neither knows how a part is
+ * fetched.  That is the business of a kind (plan_http.c): it compiles a part's templates into a step, and its
+ * operations start the parts, each of which it ends by plan_part_read or plan_part_fail.  Another kind of
+ * part (a query of a database) is another file with a `struct plan_kind`, and the choice in plan.c.
  * merge.c is `merge: flat`. */
 #pragma once
 
-#include "gather/part_value.h"
 #include "gather/plan.h"
 
 struct plan_part;
@@ -47,6 +46,7 @@ struct http_step {
     struct plan_pairs headers;
     struct json_template *body; /* NULL: none */
     bool has_content_type;
+    size_t max_bytes;            /* of the answer */
     struct fetch_target *target; /* when it is the same for all requests; else NULL */
     size_t *forwards;            /* indexes into plan->forwards */
     size_t forward_count;
@@ -55,10 +55,7 @@ struct http_step {
 struct plan_step {
     const struct config_part *config;
     const struct plan_kind *kind;
-    size_t max_bytes; /* of the value */
-    union {
-        struct http_step http;
-    };
+    struct http_step http; /* of plan_kind_http; another kind has another struct here */
 };
 
 struct plan {
@@ -97,9 +94,7 @@ struct plan_part {
     uint64_t retry_after_s;
     struct part_value value;
     char error[FETCH_ERROR_SIZE];
-    union {
-        struct http_run http;
-    };
+    struct http_run http; /* likewise */
 };
 
 struct plan_run {
@@ -132,10 +127,10 @@ struct plan_values {
 const json_t *plan_values_lookup(const struct template_place *place, void *values);
 void plan_values_done(struct plan_values *values);
 
-/* Ends a part that has brought these bytes: as its value, if they can be that.  The kind's own memory of them may
- * go when part->value is not lent. */
+/* What a part has brought becomes its value, if it can be that; the bytes are the kind's until `part_done`.
+ * part_end is the kind's to call. */
 bool plan_part_read(struct plan_part *part, const struct part_bytes *bytes);
-/* Says why it has failed; part_end is the kind's to call. */
+/* Says why it has failed. */
 void plan_part_fail(struct plan_part *part, const char *reason, const char *error);
 
 /* Marks parts whose members others have brought. */

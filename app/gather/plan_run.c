@@ -3,12 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "base/trace.h"
 #include "gather/plan_int.h"
 
 /* Of the time for the answer a tenth is kept to write it, but not more than this. */
@@ -61,7 +59,8 @@ static json_t *load(struct json_piece json)
     if (!value && is_number(json))
         value = json_stringn_nocheck(json.text, json.size);
     if (!value)
-        value = json_loadb(json.text, json.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+        value = json_loadb(json.text, json.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
+                           NULL);
     return value;
 }
 
@@ -74,13 +73,26 @@ static const json_t *keep(struct plan_values *values, json_t *value)
     return value;
 }
 
+static json_t *load_text(const struct part_bytes *bytes)
+{
+    cleanup(buf_done) struct buf text = BUF_INIT(PLACE_MAX_BYTES * 3);
+
+    if (bytes->size > PLACE_MAX_BYTES)
+        return NULL;
+    text_decode_prefix(bytes->charset, bytes->data, bytes->size, bytes->is_whole, SIZE_MAX, &text);
+    return text.failed ? NULL : json_stringn_nocheck(text.size > 0 ? text.data : "", text.size);
+}
+
 static const json_t *lookup_in_part(struct plan_values *values, const struct template_place *place)
 {
     const struct plan_part *part = find_part(values->run, place->name);
     struct json_piece json;
 
-    if (!part || part->value.json.size == 0 || !json_text_find(part->value.json, place->pointer, &json) ||
-        json.size > PLACE_MAX_BYTES)
+    if (!part || part->part.state != PART_OK)
+        return NULL;
+    if (part->value.json.size == 0)
+        return place->pointer[0] == '\0' ? keep(values, load_text(&part->value.bytes)) : NULL;
+    if (!json_text_find(part->value.json, place->pointer, &json) || json.size > PLACE_MAX_BYTES)
         return NULL;
     return keep(values, load(json));
 }
@@ -121,8 +133,7 @@ bool plan_part_read(struct plan_part *part, const struct part_bytes *bytes)
 {
     bool is_merged = part->run->plan->endpoint->merge == MERGE_FLAT;
     struct err err = {0};
-    const char *reason =
-        part_value_read(part->step->config, is_merged, bytes, part->step->max_bytes, &part->value, &err);
+    const char *reason = part_value_read(part->step->config, is_merged, bytes, &part->value, &err);
 
     if (reason)
         plan_part_fail(part, reason, err.text);
@@ -163,8 +174,7 @@ struct part_outcome plan_part_outcome(const struct plan_run *run, size_t index)
         .is_hedged = part->is_hedged,
         .elapsed_ns = state->started_ns > 0 ? state->ended_ns - state->started_ns : 0,
         .retry_after_s = part->retry_after_s,
-        .json = part->reason ? NULL : part->value.json.text,
-        .json_size = part->reason ? 0 : part->value.json.size,
+        .value = part->reason ? NULL : &part->value,
     };
 }
 
@@ -206,10 +216,8 @@ static void on_done(struct gather *gather, void *arg)
 
 static void free_run(struct plan_run *run)
 {
-    for (size_t i = 0; i < run->plan->step_count; i++) {
+    for (size_t i = 0; i < run->plan->step_count; i++)
         run->plan->steps[i].kind->part_done(&run->parts[i]);
-        part_value_done(&run->parts[i].value);
-    }
     for (size_t i = 0; run->forwarded && i < run->plan->forward_count; i++)
         free(run->forwarded[i]);
     free(run->forwarded);
@@ -233,56 +241,31 @@ static void on_release(void *arg)
 
 /* ---- making one ---- */
 
-/* NULL when there is none, or it cannot be sent on. */
-static char *make_header(const char *name, const char *value)
+/* One that there is none of, or that cannot be sent on, is left out. */
+static int copy_header(const char *name, const char *value, char **ret_line, struct err *err)
 {
-    char *line = NULL;
-
-    if (!value || fetch_header_check(name, value, NULL) < 0 || asprintf(&line, "%s: %s", name, value) < 0)
-        return NULL;
-    return line;
-}
-
-/* Whether `list`, the value of a Connection header or NULL, has `name`, which then is for us alone (RFC 9110,
- * section 7.6.1). */
-static bool connection_has(const char *list, const char *name)
-{
-    size_t size = strlen(name);
-
-    while (list && *list != '\0') {
-        list += strspn(list, " \t,");
-        size_t token_size = strcspn(list, " \t,");
-        if (token_size == size && strncasecmp(list, name, size) == 0)
-            return true;
-        list += token_size;
-    }
-    return false;
-}
-
-static void copy_forwarded(struct plan_run *run, const struct plan_client *client)
-{
-    const struct plan *plan = run->plan;
-    const char *connection = client->header ? client->header(client->arg, "Connection") : NULL;
-
-    for (size_t i = 0; client->header && i < plan->forward_count; i++)
-        if (!connection_has(connection, plan->forwards[i]))
-            run->forwarded[i] = make_header(plan->forwards[i], client->header(client->arg, plan->forwards[i]));
+    if (!value || fetch_header_check(name, value, NULL) < 0)
+        return 0;
+    if (asprintf(ret_line, "%s: %s", name, value) >= 0)
+        return 0;
+    *ret_line = NULL;
+    return err_set(err, -ENOMEM, "out of memory");
 }
 
 static int copy_client(struct plan_run *run, const struct plan_client *client, struct err *err)
 {
     const struct plan *plan = run->plan;
-    char begun[TRACE_PARENT_SIZE] = ""; /* a trace that all parts share */
 
-    if (client->traceparent[0] == '\0' && trace_continue("", begun) < 0)
-        begun[0] = '\0';
-    run->traceparent = strdup(begun[0] != '\0' ? begun : client->traceparent);
+    run->traceparent = strdup(client->traceparent);
     run->forwarded = calloc(plan->forward_count + 1, sizeof(run->forwarded[0]));
     if (!run->traceparent || !run->forwarded)
         return err_set(err, -ENOMEM, "out of memory");
-    run->request_id = make_header("X-Request-Id", client->request_id);
-    copy_forwarded(run, client);
-    return 0;
+    int rc = copy_header("X-Request-Id", client->request_id, &run->request_id, err);
+    for (size_t i = 0; client->header && i < plan->forward_count && rc == 0; i++) {
+        const char *value = client->header(client->arg, plan->forwards[i]);
+        rc = copy_header(plan->forwards[i], value, &run->forwarded[i], err);
+    }
+    return rc;
 }
 
 static int create_gather(struct plan_run *run, struct err *err)

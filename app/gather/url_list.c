@@ -43,10 +43,17 @@ static void on_release(void *arg)
         options.release(options.arg);
 }
 
+/* Those that are looked at on their way are not the configuration's own. */
+static struct upstream *upstream_of(const struct url_list_options *options, const struct fetch_target *target)
+{
+    return options->may_visit || options->may_connect ? upstreams_others(options->upstreams)
+                                                      : upstreams_of_target(options->upstreams, target);
+}
+
 static void set_call(const struct url_list_options *options, size_t index, struct upstream_call *call)
 {
     call->target = options->targets[index];
-    call->upstream = upstreams_of_target(options->upstreams, call->target);
+    call->upstream = upstream_of(options, call->target);
     call->deadline_ns = options->deadline_ns;
     call->keep_max_bytes = options->keep_max_bytes;
     call->budget = options->budget;

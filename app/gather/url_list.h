@@ -16,10 +16,11 @@ struct url_list_options {
     size_t count;
     unsigned max_concurrency;
     size_t keep_max_bytes;
-    uint64_t deadline_ns;             /* CLOCK_NEVER: none but the upstreams' own */
-    struct budget *budget;            /* may be NULL */
-    fetch_may_visit_fn may_visit;     /* their fetch's `arg` is `fetch_arg` */
-    fetch_may_connect_fn may_connect;
+    uint64_t deadline_ns;  /* CLOCK_NEVER: none but the upstreams' own */
+    struct budget *budget; /* may be NULL */
+    fetch_may_visit_fn
+        may_visit; /* their fetch's `arg` is `fetch_arg`.  With one of these two all belong to */
+    fetch_may_connect_fn may_connect; /* upstreams_others */
     void *fetch_arg;
     gather_part_ended_fn part_ended;
     gather_done_fn done;

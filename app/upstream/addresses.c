@@ -57,9 +57,11 @@ static struct metric rows[] = {
                        .labels = {{.name = "upstream"}}},
 };
 
+/* `others` has no URL, and many names.  Without a breaker the addresses are still chosen, and none is
+ * ejected. */
 static bool is_on(const struct config_upstream *config)
 {
-    return config->breaker.is_enabled;
+    return config->base_url != NULL;
 }
 
 static int init(void *state, const struct config_upstream *config, size_t label, struct err *err)
@@ -169,7 +171,7 @@ static size_t choose(void *state, const struct policy_choice *choice)
     struct address *listed[ADDRESSES_MAX];
 
     let_back(addresses, choice->now_ns);
-    if (choice->count > ADDRESSES_MAX)
+    if (choice->count == 0 || choice->count > ADDRESSES_MAX)
         return 0;
     for (size_t i = 0; i < choice->count; i++)
         if (!(listed[i] = find_or_add(addresses, choice->addresses[i], choice->now_ns)))
@@ -245,7 +247,8 @@ static const char *note(struct addresses *addresses, struct address *address, ui
     address->failures_total++;
     address->failures_in_a_row++;
     window_add(&address->window, now_ns, WINDOW_FAILURES, 1);
-    if (!is_failing(addresses, address, now_ns) || !may_eject_another(addresses))
+    if (!addresses->config->breaker.is_enabled || !is_failing(addresses, address, now_ns) ||
+        !may_eject_another(addresses))
         return NULL;
     eject(addresses, address, now_ns);
     return "address ejected";
@@ -255,6 +258,8 @@ static const char *ended(void *state, const struct policy_end *end, uint64_t mar
 {
     struct addresses *addresses = state;
     struct address *chosen = find(addresses, end->chosen);
+    /* One that hangs would never be noticed when all that it gets is overtaken and cancelled. */
+    enum policy_health health = end->is_overtaken ? HEALTH_BAD : end->health;
 
     (void)mark;
     if (!chosen)
@@ -262,9 +267,9 @@ static const char *ended(void *state, const struct policy_end *end, uint64_t mar
     chosen->in_flight--;
     let_back(addresses, end->now_ns);
     if (end->address[0] == '\0' || strcmp(end->address, end->chosen) == 0)
-        return note(addresses, chosen, end->now_ns, end->health);
+        return note(addresses, chosen, end->now_ns, health);
     /* Another one had to stand in for it. */
-    const char *text = note(addresses, find(addresses, end->address), end->now_ns, end->health);
+    const char *text = note(addresses, find(addresses, end->address), end->now_ns, health);
     const char *chosen_text = note(addresses, chosen, end->now_ns, HEALTH_BAD);
     return chosen_text ? chosen_text : text;
 }

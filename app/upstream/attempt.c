@@ -14,7 +14,7 @@
 
 /* ---- making ---- */
 
-static uint64_t attempt_timeout_ms(const struct flight *flight)
+uint64_t attempt_timeout_ms(const struct flight *flight)
 {
     const struct upstream *upstream = flight->upstream;
 
@@ -204,6 +204,14 @@ enum policy_health attempt_health(const struct attempt *attempt, const struct la
     if (fetch->reason == FETCH_CANCELLED && attempt->flight->is_too_late && is_telling(attempt, latency))
         return HEALTH_BAD;
     return health_of_reasons[fetch->reason];
+}
+
+bool attempt_is_overtaken(const struct attempt *attempt, const struct latency *latency)
+{
+    uint64_t usual_ns = latency_percentile_ns(latency, 0.99);
+
+    return attempt->fetch.reason == FETCH_CANCELLED && attempt->flight->winner && usual_ns > 0 &&
+           attempt->fetch.elapsed_ns >= usual_ns;
 }
 
 /* Those of 4xx that ask to come again (RFC 9110, RFC 8470, RFC 6585). */

@@ -4,9 +4,10 @@
  * Who cannot be served in time is refused at once, before anything is spent on it: a place becomes free each
  * (time of an attempt) / max_in_flight, so who comes behind N others waits for about N + 1 of those, and then
  * needs the time of an attempt.  That time is kept as TCP keeps its round trip (RFC 6298), a mean and a mean
- * deviation; who needs it for itself is given two deviations more than the mean, or half of those who are let
- * in at the last moment would be sent in vain.  For the same reason it is looked at again when a call leaves
- * the queue. */
+ * deviation.  A tenth more is asked for, and two deviations of the sum: were calls let in up to the last
+ * moment, half of those would be sent in vain, or be refused after they had waited.  For the same reason it
+ * is looked at again when a call leaves the queue. */
+#include <math.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -46,26 +47,29 @@ static int init(void *state, const struct config_upstream *config, size_t label,
     return 0;
 }
 
-static double wait_ns(const struct bulkhead *bulkhead, unsigned waiting)
+/* How many times that of an attempt, until the place after `waiting` others becomes free. */
+static double turns_before(const struct bulkhead *bulkhead, unsigned waiting)
 {
-    return bulkhead->mean_ns * ((double)waiting + 1) / bulkhead->config->max_in_flight;
+    return ((double)waiting + 1) / bulkhead->config->max_in_flight;
 }
 
-static double own_ns(const struct bulkhead *bulkhead)
+static double need_ns(const struct bulkhead *bulkhead, unsigned waiting)
 {
-    return bulkhead->mean_ns + 2 * bulkhead->deviation_ns;
+    double turns = turns_before(bulkhead, waiting) + 1;
+
+    return 1.1 * turns * bulkhead->mean_ns + 2 * sqrt(turns) * bulkhead->deviation_ns;
 }
 
-static bool has_time(const struct policy_ask *ask, double need_ns)
+static bool has_time(const struct policy_ask *ask, double wanted_ns)
 {
     return ask->deadline_ns == CLOCK_NEVER ||
-           (ask->deadline_ns > ask->now_ns && (double)(ask->deadline_ns - ask->now_ns) >= need_ns);
+           (ask->deadline_ns > ask->now_ns && (double)(ask->deadline_ns - ask->now_ns) >= wanted_ns);
 }
 
 static enum policy_verdict refuse(struct bulkhead *bulkhead, const struct policy_ask *ask,
                                   enum refused_why why, struct policy_refusal *ret)
 {
-    double seconds = wait_ns(bulkhead, ask->waiting) / (double)NS_PER_SEC;
+    double seconds = turns_before(bulkhead, ask->waiting) * bulkhead->mean_ns / (double)NS_PER_SEC;
 
     if (ask->is_hedge)
         return POLICY_REFUSE;
@@ -96,9 +100,8 @@ static enum policy_verdict admit(void *state, const struct policy_ask *ask, stru
         return POLICY_PASS;
     if (ask->is_hedge || ask->waiting >= bulkhead->config->max_queue)
         return refuse(bulkhead, ask, REFUSED_FULL, ret);
-    return has_time(ask, wait_ns(bulkhead, ask->waiting) + own_ns(bulkhead))
-               ? POLICY_WAIT
-               : refuse(bulkhead, ask, REFUSED_LATE, ret);
+    return has_time(ask, need_ns(bulkhead, ask->waiting)) ? POLICY_WAIT
+                                                          : refuse(bulkhead, ask, REFUSED_LATE, ret);
 }
 
 static const char *ended(void *state, const struct policy_end *end, uint64_t mark)
@@ -111,8 +114,8 @@ static const char *ended(void *state, const struct policy_end *end, uint64_t mar
         bulkhead->mean_ns = (double)end->elapsed_ns;
         return NULL;
     }
-    bulkhead->mean_ns += error_ns / 8;
-    bulkhead->deviation_ns += ((error_ns < 0 ? -error_ns : error_ns) - bulkhead->deviation_ns) / 4;
+    bulkhead->mean_ns += error_ns / 16;
+    bulkhead->deviation_ns += ((error_ns < 0 ? -error_ns : error_ns) - bulkhead->deviation_ns) / 8;
     return NULL;
 }
 

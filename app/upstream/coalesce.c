@@ -6,13 +6,13 @@
 
 #include <string.h>
 
-#define BUCKETS 256
+#define BUCKETS 1024
 
 struct coalesce {
     size_t label;
     uint64_t joined_total;
     unsigned open_count;
-    LIST_HEAD(, policy_key) buckets[BUCKETS];
+    LIST_HEAD(key_list, policy_key) buckets[BUCKETS];
 };
 
 static struct metric rows[] = {
@@ -37,15 +37,18 @@ static int init(void *state, const struct config_upstream *config, size_t label,
     return 0;
 }
 
+static bool is_same(const struct policy_key *a, const struct policy_key *b)
+{
+    return a->hash == b->hash && a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
 static struct policy_key *join(void *state, const struct policy_key *key)
 {
     struct coalesce *coalesce = state;
-    struct policy_key *other;
+    struct policy_key *other = LIST_FIRST(&coalesce->buckets[key->hash % BUCKETS]);
 
-    LIST_FOREACH(other, &coalesce->buckets[key->hash % BUCKETS], link)
-    if (other->hash == key->hash && other->size == key->size &&
-        memcmp(other->bytes, key->bytes, key->size) == 0)
-        break;
+    while (other && !is_same(other, key))
+        other = LIST_NEXT(other, link);
     if (other) {
         coalesce->joined_total++;
         metric_add(&rows[0], coalesce->label, 0, 1);

@@ -26,7 +26,7 @@ struct flight *flight_create(struct upstream_call *call)
 
     if (!flight)
         return NULL;
-    atomic_init(&flight->reply.refs, 1);
+    atomic_init(&flight->refs, 1);
     flight->upstream = call->upstream;
     flight->request = (struct flight_request){
         .target = call->target,
@@ -55,7 +55,7 @@ struct flight *flight_create(struct upstream_call *call)
 
 struct flight *flight_ref(struct flight *flight)
 {
-    upstream_reply_ref(&flight->reply);
+    atomic_fetch_add_explicit(&flight->refs, 1, memory_order_relaxed);
     return flight;
 }
 
@@ -75,8 +75,17 @@ static void free_flight(struct flight *flight)
 
 void flight_unref(struct flight *flight)
 {
-    if (atomic_fetch_sub_explicit(&flight->reply.refs, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&flight->refs, 1, memory_order_acq_rel) == 1)
         free_flight(flight);
+}
+
+void flight_drop_reply(struct flight *flight)
+{
+    struct attempt *attempt;
+
+    for (attempt = SLIST_FIRST(&flight->attempts); attempt; attempt = SLIST_NEXT(attempt, link))
+        attempt_done(attempt);
+    flight_unref(flight);
 }
 
 static bool is_stopping(const struct upstream *upstream)
@@ -231,13 +240,21 @@ static void set_result(struct upstream_call *call, const struct flight *flight, 
     call->elapsed_ns = now_ns > call->start_ns ? now_ns - call->start_ns : 0;
 }
 
+/* All references to the reply are there before the first call is told, and none is ours: who gives back the
+ * last one finds the bodies gone, and may end the budget that they were taken from. */
 void flight_tell(struct flight *flight, uint64_t now_ns)
 {
     struct upstream_call *call;
+    unsigned count = 0;
 
+    for (call = TAILQ_FIRST(&flight->calls); call; call = TAILQ_NEXT(call, link))
+        count++;
+    assert(count > 0);
+    atomic_init(&flight->reply.refs, count);
+    flight_ref(flight); /* the replies' */
     while ((call = TAILQ_FIRST(&flight->calls))) {
         TAILQ_REMOVE(&flight->calls, call, link);
-        set_result(call, flight, upstream_reply_ref(&flight->reply), now_ns);
+        set_result(call, flight, &flight->reply, now_ns);
         upstream_count_end(call->upstream, call);
         call->done(call);
     }
@@ -341,8 +358,12 @@ static void start_waiting_locked(struct upstream *upstream, struct outbox *outbo
 {
     struct flight *flight;
 
-    while ((flight = TAILQ_FIRST(&upstream->queue)) && try_start_locked(flight, outbox))
-        continue;
+    while ((flight = TAILQ_FIRST(&upstream->queue))) {
+        if (is_abandoned(flight)) /* and its timer has not come to it yet */
+            end_abandoned_locked(flight, outbox);
+        else if (!try_start_locked(flight, outbox))
+            break;
+    }
 }
 
 /* ---- submitting ---- */
@@ -491,11 +512,18 @@ static void on_timer(struct timer *timer)
     flight_unref(flight);
 }
 
+/* A call without a deadline does not rest longer than an attempt may take, whatever Retry-After says. */
+static uint64_t retry_deadline_ns(const struct flight *flight, uint64_t now_ns)
+{
+    return flight->deadline_ns != CLOCK_NEVER ? flight->deadline_ns
+                                              : clock_deadline_ns(now_ns, attempt_timeout_ms(flight));
+}
+
 static bool pause_locked(struct flight *flight, const struct attempt *attempt, uint64_t now_ns)
 {
     const struct policy_failure failure = {
         .now_ns = now_ns,
-        .deadline_ns = flight->deadline_ns,
+        .deadline_ns = retry_deadline_ns(flight, now_ns),
         .typical_ns = latency_percentile_ns(&flight->upstream->latency, 0.5),
         .tries = flight->tries,
         .is_idempotent = flight->is_idempotent,
@@ -525,6 +553,7 @@ static void note_end_locked(struct attempt *attempt, bool wins, struct outbox *o
         .health = attempt_health(attempt, &upstream->latency),
         .is_hedge = attempt->is_hedge,
         .wins = wins,
+        .is_overtaken = attempt_is_overtaken(attempt, &upstream->latency),
         .chosen = attempt->address,
         .address = attempt->fetch.address,
     };

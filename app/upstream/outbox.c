@@ -90,10 +90,14 @@ static void write_log(struct outbox *outbox)
 {
     const char *text = outbox->log_text;
 
+    if (!text)
+        return;
     outbox->log_text = NULL;
-    if (text)
+    if (outbox->log_address[0] != '\0')
         log_warning(text, LOG_STR("upstream", upstream_name(outbox->log_upstream)),
                     LOG_STR("address", outbox->log_address));
+    else
+        log_warning(text, LOG_STR("upstream", upstream_name(outbox->log_upstream)));
 }
 
 void outbox_flush(struct outbox *outbox)

@@ -75,19 +75,29 @@ static size_t find_origin(const struct places *places, const struct place *place
 
 /* ---- making the list ---- */
 
-/* Takes `name` and `host`. */
-static int add(struct places *places, const struct config_upstream *config, char *name, char *host,
+static int fill(struct place *place, const struct config_upstream *config, const char *name,
+                const struct fetch_place *where)
+{
+    place->config = config;
+    place->port = where->port;
+    place->is_tls = where->is_tls;
+    place->name = strdup(name);
+    place->host = strdup(where->host);
+    return place->name && place->host ? 0 : -ENOMEM;
+}
+
+static int add(struct places *places, const struct config_upstream *config, const char *name,
                const struct fetch_place *where)
 {
-    struct place *place = &places->items[places->count];
+    return fill(&places->items[places->count++], config, name, where);
+}
 
-    *place = (struct place){.name = name, .config = config, .host = host};
-    if (where) {
-        place->port = where->port;
-        place->is_tls = where->is_tls;
-    }
-    places->count++;
-    return name && (host || !where) ? 0 : -ENOMEM;
+static int add_others(struct places *places)
+{
+    struct place *place = &places->items[places->count++];
+
+    place->name = strdup("others");
+    return place->name ? 0 : -ENOMEM;
 }
 
 static int add_configured(struct places *places, const struct config_upstream *config, struct err *err)
@@ -98,7 +108,7 @@ static int add_configured(struct places *places, const struct config_upstream *c
     if (rc < 0)
         return rc;
     struct fetch_place where = fetch_target_place(target);
-    rc = add(places, config, strdup(config->name), strdup(where.host), &where);
+    rc = add(places, config, config->name, &where);
     fetch_target_free(target);
     return rc;
 }
@@ -129,7 +139,7 @@ static int add_implicit(struct places *places, const char *url, struct err *err)
     struct fetch_place where = fetch_target_place(target);
     snprintf(name, sizeof(name), "%s:%u", where.host, where.port);
     if (!is_known(places, &where, name))
-        rc = add(places, NULL, strdup(name), strdup(where.host), &where);
+        rc = add(places, NULL, name, &where);
     fetch_target_free(target);
     return rc;
 }
@@ -145,7 +155,7 @@ static int add_all(struct places *places, const struct config *config, struct er
         if (places->count - configured < PLACES_IMPLICIT_MAX)
             rc = add_implicit(places, config->concurrent_requests.urls.items[i], err);
     if (rc == 0)
-        rc = add(places, NULL, strdup("others"), NULL, NULL);
+        rc = add_others(places);
     if (rc == 0)
         rc = sort_origins(places);
     return rc == -ENOMEM ? err_set(err, -ENOMEM, "out of memory") : rc;
@@ -153,13 +163,11 @@ static int add_all(struct places *places, const struct config *config, struct er
 
 int places_create(const struct config *config, struct places **ret_places, struct err *err)
 {
-    struct places *places = calloc(1, sizeof(*places));
     size_t max = 1 + (config ? config->upstream_count + PLACES_IMPLICIT_MAX : 0);
+    struct places *places = calloc(1, sizeof(*places) + max * sizeof(places->items[0]));
 
-    if (!places || !(places->items = calloc(max, sizeof(*places->items)))) {
-        free(places);
+    if (!places)
         return err_set(err, -ENOMEM, "out of memory");
-    }
     int rc = add_all(places, config, err);
     if (rc < 0) {
         places_free(places);
@@ -177,7 +185,6 @@ void places_free(struct places *places)
         free(places->items[i].name);
         free(places->items[i].host);
     }
-    free(places->items);
     free(places->by_origin);
     free(places);
 }

@@ -20,10 +20,10 @@ struct place {
 };
 
 struct places {
-    struct place *items; /* the last is `others` */
-    size_t count;
     size_t *by_origin; /* indexes, sorted by origin; each origin once: its first */
     size_t origin_count;
+    size_t count;
+    struct place items[]; /* the last is `others` */
 };
 
 /* `config` is lent; NULL gives `others` alone. */

@@ -155,9 +155,9 @@ static const char *address_to_avoid(const struct attempt *attempt)
 {
     const struct attempt *other;
 
-    SLIST_FOREACH(other, &attempt->flight->attempts, link)
-    if (other != attempt && other->address[0] != '\0')
-        return other->address;
+    for (other = SLIST_FIRST(&attempt->flight->attempts); other; other = SLIST_NEXT(other, link))
+        if (other != attempt && other->address[0] != '\0')
+            return other->address;
     return "";
 }
 

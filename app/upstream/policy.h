@@ -54,6 +54,7 @@ struct policy_end {
     enum policy_health health;
     bool is_hedge;
     bool wins;           /* it answers the call */
+    bool is_overtaken;   /* cancelled for another that was faster, although it had its time */
     const char *chosen;  /* the address it was sent to first; "": there was no choice */
     const char *address; /* of its connection; "": none */
 };

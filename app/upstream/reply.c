@@ -1,5 +1,5 @@
-/* What calls are told.  A reply is part of its flight, and its count is the flight's: the bodies stay where
- * the fetch has put them until the last reference is gone. */
+/* What calls are told.  A reply is part of its flight: the bodies stay where the fetch has put them until the
+ * last reference to the reply is gone. */
 #include <stdio.h>
 
 #include "upstream/upstream_int.h"
@@ -33,8 +33,8 @@ struct upstream_reply *upstream_reply_ref(struct upstream_reply *reply)
 
 void upstream_reply_unref(struct upstream_reply *reply)
 {
-    if (reply)
-        flight_unref(container_of(reply, struct flight, reply));
+    if (reply && atomic_fetch_sub_explicit(&reply->refs, 1, memory_order_acq_rel) == 1)
+        flight_drop_reply(container_of(reply, struct flight, reply));
 }
 
 void upstream_call_done(struct upstream_call *call)

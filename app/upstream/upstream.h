@@ -11,8 +11,8 @@
  * How to use it: upstreams_create for the configuration; fill in a `struct upstream_call` and upstream_submit
  * it; `done` is called when it has ended, whichever way; then look at call->reply and upstream_call_done.
  * Threads: upstream_submit and upstream_cancel from any thread.  `done` is called on a fetch worker, on the
- * timers' thread, or inside upstream_submit (of a call that is refused at once); it must not block, and no
- * lock is held.
+ * timers' thread, inside upstream_submit (of a call that is refused at once) or inside upstreams_stop; it must
+ * not block, and no lock is held.
  * Ownership: a call is the upstream's from upstream_submit until `done`; what its pointers point to is lent
  * until then.  A call ends when none of its attempts is in flight any more, so nobody holds what it has lent;
  * when it is coalesced with others copies are made.
@@ -106,6 +106,10 @@ struct upstream *upstreams_find(const struct upstreams *upstreams, const char *n
  * policies that are on by default and no limit of attempts in flight; else `others`, which has no breaker, no
  * retries and no limit, since its origins have nothing to do with one another. */
 struct upstream *upstreams_of_target(const struct upstreams *upstreams, const struct fetch_target *target);
+
+/* That one.  URLs that somebody else wrote belong to it whatever their origin: they are not fetched with what
+ * a configured upstream knows heddle by, and their failures are not its. */
+struct upstream *upstreams_others(const struct upstreams *upstreams);
 
 const char *upstream_name(const struct upstream *upstream);
 const struct config_upstream *upstream_config(const struct upstream *upstream);

@@ -20,8 +20,8 @@
  * taken, and the metrics' at a thread's first update.  What is to be done without it (fetches to send and to
  * cancel, calls to tell, lines to log) is collected in an outbox.
  * Ownership: a flight is counted: its life (until its calls have been told), its timer while that is set, an
- * outbox that sends or cancels one of its attempts, each reply that was given out.  Its attempts and the
- * reply are part of it. */
+ * outbox that sends or cancels one of its attempts, the reply while anybody has it.  Its attempts and the
+ * reply are part of it.  Bodies end with the last reference to the reply, not with the flight. */
 #pragma once
 
 #include <pthread.h>
@@ -39,6 +39,7 @@ struct shared_request;
 
 TAILQ_HEAD(call_list, upstream_call);
 TAILQ_HEAD(flight_list, flight);
+STAILQ_HEAD(flight_outbox, flight);
 
 struct upstream {
     /* set before threads start, then read-only: */
@@ -115,7 +116,8 @@ struct flight_request {
 enum flight_state { FLIGHT_NEW, FLIGHT_QUEUED, FLIGHT_RUNNING, FLIGHT_PAUSED, FLIGHT_ENDED };
 
 struct flight {
-    struct upstream_reply reply; /* its count is the flight's */
+    struct upstream_reply reply;
+    atomic_uint refs;
     /* set when it is made: */
     struct upstream *upstream;
     struct flight_request request;
@@ -130,7 +132,7 @@ struct flight {
     bool is_hedged;
     struct call_list calls;   /* at least one until it has ended */
     struct call_list leavers; /* have left a flight that goes on, and are to be told */
-    SLIST_HEAD(, attempt) attempts;
+    SLIST_HEAD(attempt_list, attempt) attempts;
     struct attempt *winner; /* whose result is the answer */
     struct attempt *last;   /* the last that has ended without one */
     unsigned running;
@@ -153,9 +155,9 @@ struct flight {
 
 struct outbox {
     struct upstreams *upstreams;
-    STAILQ_HEAD(, attempt) starts;  /* with a reference each */
-    STAILQ_HEAD(, attempt) cancels; /* with a reference each */
-    STAILQ_HEAD(flight_outbox, flight) ended;
+    STAILQ_HEAD(start_list, attempt) starts;   /* with a reference each */
+    STAILQ_HEAD(cancel_list, attempt) cancels; /* with a reference each */
+    struct flight_outbox ended;
     struct call_list told; /* calls whose reply is set */
     uint64_t now_ns;
     const char *log_text; /* the last; NULL: nothing */
@@ -169,6 +171,8 @@ void outbox_flush(struct outbox *outbox);
 
 /* ---- attempt.c ---- */
 
+/* How long one may take, but for the deadline. */
+uint64_t attempt_timeout_ms(const struct flight *flight);
 /* Makes an attempt ready, all but its headers; NULL without memory. */
 struct attempt *attempt_create_locked(struct flight *flight, uint64_t now_ns, bool is_hedge);
 /* Makes its headers; without a lock.  False without memory. */
@@ -181,6 +185,8 @@ void attempt_cancel(struct attempt *attempt);
 must_check bool attempt_is_cancelled(struct attempt *attempt);
 /* What its end says about the upstream. */
 enum policy_health attempt_health(const struct attempt *attempt, const struct latency *latency);
+/* Whether another attempt was faster, although this one had as long as nearly all answers need. */
+must_check bool attempt_is_overtaken(const struct attempt *attempt, const struct latency *latency);
 /* Whether its result answers the call, however others end. */
 must_check bool attempt_is_answer(const struct attempt *attempt);
 void attempt_done(struct attempt *attempt);
@@ -191,6 +197,8 @@ void attempt_done(struct attempt *attempt);
 struct flight *flight_create(struct upstream_call *call);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight);
+/* Nobody has the reply any more: frees the bodies. */
+void flight_drop_reply(struct flight *flight);
 
 /* Takes a flight that has just been made: it starts, waits, ends, or its call joins another. */
 void flight_submit_locked(struct flight *flight, struct outbox *outbox);

@@ -71,6 +71,19 @@ static int init_upstream(struct upstreams *upstreams, size_t index, struct err *
     return rc == 0 && place->config && place->is_tls ? make_tls(upstream, err) : rc;
 }
 
+static int make_items(struct upstreams *upstreams, struct err *err)
+{
+    upstreams->items = calloc(upstreams->places->count, sizeof(*upstreams->items));
+    if (!upstreams->items)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < upstreams->places->count; i++) {
+        int rc = init_upstream(upstreams, i, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 int upstreams_create(const struct config *config, struct fetch_pool *pool, struct upstreams **ret_upstreams,
                      struct err *err)
 {
@@ -85,10 +98,8 @@ int upstreams_create(const struct config *config, struct fetch_pool *pool, struc
         rc = places_create(config, &upstreams->places, err);
     if (rc == 0)
         rc = timers_create(&upstreams->timers, err);
-    if (rc == 0 && !(upstreams->items = calloc(upstreams->places->count, sizeof(*upstreams->items))))
-        rc = err_set(err, -ENOMEM, "out of memory");
-    for (size_t i = 0; rc == 0 && i < upstreams->places->count; i++)
-        rc = init_upstream(upstreams, i, err);
+    if (rc == 0)
+        rc = make_items(upstreams, err);
     if (rc < 0) {
         upstreams_free(upstreams);
         return rc;
@@ -153,6 +164,11 @@ struct upstream *upstreams_find(const struct upstreams *upstreams, const char *n
 struct upstream *upstreams_of_target(const struct upstreams *upstreams, const struct fetch_target *target)
 {
     return &upstreams->items[places_find_target(upstreams->places, target)];
+}
+
+struct upstream *upstreams_others(const struct upstreams *upstreams)
+{
+    return &upstreams->items[upstreams->places->count - 1];
 }
 
 const char *upstream_name(const struct upstream *upstream)

@@ -6,6 +6,7 @@ machine that slows down slows all of them. Each run has fresh processes, proves 
 right, and afterwards that each completed request has made its fetches. Slow is not an error; wrong is.
 
     make bench BENCH=tasks                               background tasks, but for T9
+    make bench BENCH=upstreams                           endpoints, and upstreams that misbehave
     make bench BENCH="--only T9"                         10 million waiting tasks: minutes, gigabytes of disk
     make bench BENCH="tasks --quick --contenders heddle" does it work?"""
 
@@ -20,15 +21,16 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
+import suite
+import tasks.disk
 import tasks.rows
-import tasks.suite
+import upstreams.rows
 from contenders import CONTENDERS, REPOSITORY
-from measure import Meter, load
+from measure import Meter, foreign_cpu_seconds, load
 from processes import BenchError, Processes, raise_descriptor_limit
 from report import render
 from runs import make_run
-from tasks.load import Scale
-from upstream import Upstream, get
+from upstream import Upstream, check_answer
 from warmup import warm_up
 from workloads import WORKLOADS
 
@@ -73,12 +75,13 @@ def listed(rows):
 SUITES = {
     "fan-out": (WORKLOADS, CONTENDERS),
     "tasks": (tasks.rows.WORKLOADS, tasks.rows.CONTENDERS),
+    "upstreams": (upstreams.rows.WORKLOADS, upstreams.rows.CONTENDERS),
 }
 
 
 def of_suites(which):
     """All workloads, or all contenders, a name once."""
-    return list({row.name: row for suite in SUITES.values() for row in suite[which]}.values())
+    return list({row.name: row for rows in SUITES.values() for row in rows[which]}.values())
 
 
 def arguments():
@@ -104,11 +107,11 @@ def arguments():
     return options
 
 
-def chosen(options, suite):
+def chosen(options, name):
     """The workloads and contenders of this suite that are wanted."""
-    if options.suite not in (None, suite):
+    if options.suite not in (None, name):
         return [], []
-    workloads, contenders = SUITES[suite]
+    workloads, contenders = SUITES[name]
     if options.only:
         workloads = [row for row in workloads if row.name in options.only]
     else:
@@ -116,24 +119,6 @@ def chosen(options, suite):
     if options.contenders:
         contenders = [row for row in contenders if row.name in options.contenders]
     return workloads, contenders
-
-
-def check_answer(url, bodies, delay_ms):
-    """One request: all URLs answered, each with the first 100 characters of what it answers directly."""
-    start = time.monotonic()
-    status, text = get(url)
-    took_ms = 1000 * (time.monotonic() - start)
-    if status != 200:
-        raise BenchError(f"{url}: status {status}")
-    if not bodies:
-        return
-    results = json.loads(text)["results"]
-    contents = {result["url"]: result.get("content") for result in results}
-    expected = {url: body[:100] for url, body in bodies.items()}
-    if len(results) != len(bodies) or contents != expected:
-        raise BenchError(f"{url}: wrong answer: {text.decode()[:2000]}")
-    if took_ms < delay_ms:
-        raise BenchError(f"{url}: answered in {took_ms:.0f} ms what takes {delay_ms} ms")
 
 
 def measure(bench, workload, contender, seconds):
@@ -221,21 +206,39 @@ def stop_on_signal(*_):
 
 def fan_outs(bench, workloads, contenders, options):
     """Measures; returns the report and the runs for the file."""
-    bench.upstream = Upstream(bench.processes, UPSTREAM)
+    bench.upstream = bench.upstream or Upstream(bench.processes, UPSTREAM)
     runs, skipped = run_all(bench, workloads, contenders, options)
     titles = {contender.name: contender.title for contender in contenders}
     return render(runs, titles, skipped), [run.as_dict() for run in runs]
 
 
-def background_tasks(bench, workloads, contenders, options):
-    scale = Scale(options.seconds, QUICK_PART if options.quick else 1, options.patience)
-    where = tasks.suite.disk(bench.data)
-    runs, skipped = tasks.suite.run_all(bench, workloads, contenders, scale, options.rounds, BROKEN)
-    titles = {contender.name: contender.title for contender in contenders}
-    return tasks.suite.render(runs, workloads, titles, skipped, where), runs
+def measured_suite(intro, targets):
+    """A suite of which each contender knows how it is measured (suite.py)."""
+    def measure_suite(bench, workloads, contenders, options):
+        bench.upstream = bench.upstream or Upstream(bench.processes, UPSTREAM)
+        scale = suite.Scale(options.seconds, QUICK_PART if options.quick else 1, options.patience)
+        text, start, foreign = intro(bench), time.monotonic(), foreign_cpu_seconds()
+        runs, skipped = suite.run_all(bench, workloads, contenders, scale, options.rounds, BROKEN)
+        foreign = (foreign_cpu_seconds() - foreign) / (time.monotonic() - start)
+        titles = {contender.name: contender.title for contender in contenders}
+        report = suite.render(text, runs, workloads, targets, titles, skipped)
+        return f"{report}\n\nOther programs took {max(0, foreign):.2f} cores meanwhile.", runs
+    return measure_suite
 
 
-MEASURES = {"fan-out": fan_outs, "tasks": background_tasks}
+def tasks_intro(bench):
+    return f"Tasks. The stores are on {tasks.disk.describe(bench.data)}. Medians."
+
+
+def upstreams_intro(_):
+    return "Endpoints and upstreams. Medians. heddle answers through nginx, Go and Node without one."
+
+
+MEASURES = {
+    "fan-out": fan_outs,
+    "tasks": measured_suite(tasks_intro, tasks.rows.TARGETS),
+    "upstreams": measured_suite(upstreams_intro, upstreams.rows.TARGETS),
+}
 
 
 def main():
@@ -249,8 +252,8 @@ def main():
           Processes(directory) as processes):
         Path(data).chmod(0o755)
         bench = Bench(Path(directory), Path(data).resolve(), processes, raise_descriptor_limit())
-        for suite, measure_suite in MEASURES.items():
-            workloads, contenders = chosen(options, suite)
+        for name, measure_suite in MEASURES.items():
+            workloads, contenders = chosen(options, name)
             if workloads and contenders:
                 report, of_suite = measure_suite(bench, workloads, contenders, options)
                 reports.append(report)

@@ -113,8 +113,16 @@ LUA_UPSTREAM = """
 LUA_LOCATION = """
         location = /origin/{number} {{
             internal;
-            proxy_pass http://origin{number}{path};
+            proxy_pass {scheme}://origin{number}{path};
         }}
+"""
+
+
+LUA_TLS = """
+    proxy_ssl_verify on;
+    proxy_ssl_name localhost;
+    proxy_ssl_trusted_certificate {certificate};
+    proxy_ssl_protocols TLSv1.2 TLSv1.3;
 """
 
 
@@ -123,27 +131,33 @@ def lua_missing():
     return without("nginx") or absent
 
 
-def start_lua(bench, urls):
+def start_lua(bench, urls, certificate=None):
+    """`certificate` is what its TLS trusts."""
     upstreams, locations = "", ""
     for number, url in enumerate(urls, 1):
-        host, path = re.fullmatch(r"http://([^/]+)(/.*)", url).groups()
+        scheme, host, path = re.fullmatch(r"(https?)://([^/]+)(/.*)", url).groups()
         upstreams += LUA_UPSTREAM.format(number=number, host=host)
-        locations += LUA_LOCATION.format(number=number, path=path)
+        locations += LUA_LOCATION.format(number=number, scheme=scheme, path=path)
     port, process = start_nginx(bench, "lua", RIVALS / "lua/nginx.conf.in", UPSTREAMS=upstreams,
-                                LOCATIONS=locations, URLS=", ".join(f'"{url}"' for url in urls))
+                                LOCATIONS=locations, URLS=", ".join(f'"{url}"' for url in urls),
+                                TLS=LUA_TLS.format(certificate=certificate) if certificate else "")
     return port, {"lua": process}
 
 
 # Go
 
-def start_go(bench, urls):
-    binary = bench.directory / "go-fanout"
+def go_binary(bench, rival):
+    binary = bench.directory / f"{rival}-rival"
     if not binary.exists():
-        command = ["go", "build", "-o", binary, RIVALS / "go/main.go"]
+        command = ["go", "build", "-o", binary, RIVALS / rival / "main.go"]
         build = subprocess.run(command, capture_output=True, text=True)
         if build.returncode != 0:
             raise BenchError(f"go build:\n{build.stderr}")
-    return start_server(bench, "go", [binary], urls)
+    return binary
+
+
+def start_go(bench, urls):
+    return start_server(bench, "go", [go_binary(bench, "go")], urls)
 
 
 # Node

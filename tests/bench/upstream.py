@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 from processes import BenchError
@@ -14,9 +15,33 @@ IDLE_SECONDS = 5
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get(url, timeout=10):
-    with OPENER.open(url, timeout=timeout) as response:
-        return response.status, response.read()
+def get(url, timeout=10, any_status=False):
+    """Status and body; without `any_status` an HTTPError for an error."""
+    try:
+        with OPENER.open(url, timeout=timeout) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        if not any_status:
+            raise
+        return error.code, error.read()
+
+
+def check_answer(url, bodies, delay_ms):
+    """One request: all URLs answered, each with the first 100 characters of what it answers directly."""
+    start = time.monotonic()
+    status, text = get(url)
+    took_ms = 1000 * (time.monotonic() - start)
+    if status != 200:
+        raise BenchError(f"{url}: status {status}")
+    if not bodies:
+        return
+    results = json.loads(text)["results"]
+    contents = {result["url"]: result.get("content") for result in results}
+    expected = {url: body[:100] for url, body in bodies.items()}
+    if len(results) != len(bodies) or contents != expected:
+        raise BenchError(f"{url}: wrong answer: {text.decode()[:2000]}")
+    if took_ms < delay_ms:
+        raise BenchError(f"{url}: answered in {took_ms:.0f} ms what takes {delay_ms} ms")
 
 
 class Upstream:

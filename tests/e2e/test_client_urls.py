@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.endpoints import begin, finish, leave
+from harness.endpoints import begin, finish, leave, live, service
 from harness.expect import detailed_problem
 from harness.wait import wait_until
 
@@ -221,3 +221,13 @@ def test_a_client_that_leaves_ends_the_fetches(start, twins):
     wait_until(lambda: twins[0].stats()["in_flight"] == 1, "it is being fetched")
     leave(clients)
     wait_until(lambda: twins[0].stats()["aborted"] == 1, "the upstream saw it end")
+
+
+def test_they_are_not_calls_to_a_configured_upstream(start, twins):
+    """Neither its certificate is theirs to use, nor its circuit theirs to open."""
+    program = start(upstreams=[service("own", f"good.test:{twins[0].port}")])
+    for _ in range(30):
+        post(program, *[url(twins[0], "good.test", status=500)] * 4)
+    assert live(program, "own")["requests_total"] == 0
+    assert live(program, "others")["requests_total"] == 120
+    assert live(program, "own")["breaker"]["state"] == "closed"

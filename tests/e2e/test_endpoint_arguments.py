@@ -129,7 +129,7 @@ def test_select_pick_and_drop(program):
     assert parts["one"] == "y"
     assert parts["picked"] == {"id": 7, "name": "n"}
     assert parts["dropped"] == {"id": 7, "name": "n", "tags": ["x", "y"]}
-    assert parts["text"] == "caf\u00c3\u00a9"  # bytes of UTF-8, called ISO-8859-1
+    assert parts["text"] == "caf\u00c3\u00a9"  # its UTF-8, which it says is Latin-1
     assert body["errors"]["none"]["reason"] == "bad_select"
 
 

@@ -78,7 +78,7 @@ def demo(tree):
 
 def test_it_does_what_it_prints(demo):
     url, commands = demo
-    fan_out, task, metrics = (
+    fan_out, customer, task, metrics = (
         subprocess.run(shlex.split(command) + ["-sS", "-i"], capture_output=True, text=True, timeout=30,
                        env=clean_environment(), check=True).stdout for command in commands)
     assert all(f"{url}/" in command for command in commands)
@@ -89,13 +89,19 @@ def test_it_does_what_it_prints(demo):
     assert [result["status"] for result in answer["results"]] == [200] * 10
     assert 1.0 <= answer["total_time"] < sum(result["elapsed"] for result in answer["results"])
 
+    head, _, body = customer.partition("\n\n")
+    assert head.startswith("HTTP/1.1 200")
+    assert json.loads(body)["parts"] == {
+        "profile": {"name": "Ada", "account": "A-42"}, "orders": {"total": 7, "shown": 2},
+        "account": {"balance": 12.5}}
+
     head, _, body = task.partition("\n\n")
     assert head.startswith("HTTP/1.1 202")
     assert json.loads(body)["message"] == "Background task started successfully"
 
     head, _, body = metrics.partition("\n\n")
     assert head.startswith("HTTP/1.1 200")
-    assert 'heddle_fetches_total{outcome="ok"} 10' in body
+    assert 'heddle_fetches_total{outcome="ok"} 13' in body
 
 
 @pytest.mark.parametrize("variable, value, complaint", [

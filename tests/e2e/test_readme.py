@@ -19,7 +19,7 @@ from harness.nginx import Nginx
 from harness.programs import clean_environment
 
 README = PROJECT / "README.md"
-EXAMPLE_COUNT = 8  # as many as are run below: a marker with a slip of the pen is no test
+EXAMPLE_COUNT = 9  # as many as are run below: a marker with a slip of the pen is no test
 EXAMPLE = re.compile(r"^<!-- test -->\n```sh\n(.*?)^```\n.*?^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -55,7 +55,11 @@ def demo(tmp_path_factory, upstream):
     """Like `make run`: (port of nginx, heddle's socket, the upstream's host and port)."""
     folder = tmp_path_factory.mktemp("readme")
     urls = [upstream.url(f"/{number}", delay=number, size=200) for number in range(3)]
-    with Heddle(folder, urls, tasks={"allowed_hosts": upstream.origins[:1]}) as program:
+    conf = (PROJECT / "conf/heddle.yaml").read_text()
+    sections = "\n".join(re.search(rf"^{name}:\n(?:(?: .*)?\n)*", conf, re.MULTILINE)[0]
+                         for name in ("upstreams", "endpoints"))
+    with Heddle(folder, urls, tasks={"allowed_hosts": upstream.origins[:1]}, more_yaml=sections,
+                env={"UPSTREAM_PORT": upstream.origins[0].rpartition(":")[2]}) as program:
         with Nginx(program.address_for_nginx, folder / "nginx") as nginx:
             yield nginx.port, program.socket, upstream.origins[0]
 

@@ -5,7 +5,10 @@
 
 #define MS(n) ((n)*NS_PER_MS)
 
+static char base_url[] = "http://name.test";
+
 static const struct config_upstream settings = {
+    .base_url = base_url,
     .breaker = {.is_enabled = true,
                 .failure_ratio = 0.5,
                 .slow_ratio = 1,
@@ -238,6 +241,36 @@ static void at_most_half_are_ejected(void **state)
     }
 }
 
+static void one_that_is_always_overtaken_is_ejected(void **state)
+{
+    void *addresses = policy_create(&policy_addresses, &settings);
+    (void)state;
+
+    for (unsigned overtaken = 0; overtaken < 5;) {
+        size_t index = choose(addresses, T0, 2);
+        const struct policy_end over = {
+            .now_ns = T0, .is_overtaken = index == 0, .chosen = four[index], .address = four[index]};
+        overtaken += index == 0;
+        policy_addresses.ended(addresses, &over, 0);
+    }
+    assert_int_equal(count_ejected(addresses, T0), 1);
+    policy_free(&policy_addresses, addresses);
+}
+
+static void without_a_breaker_none_is_ejected(void **state)
+{
+    struct config_upstream config = settings;
+    (void)state;
+
+    config.breaker.is_enabled = false;
+    config.breaker.window_ms = 0;
+    void *addresses = policy_create(&policy_addresses, &config);
+    for (unsigned i = 0; i < 1000; i++)
+        end(addresses, T0, choose(addresses, T0, 4), HEALTH_BAD);
+    assert_int_equal(count_ejected(addresses, T0), 0);
+    policy_free(&policy_addresses, addresses);
+}
+
 static void the_address_that_could_not_be_connected_to_is_blamed(void **state)
 {
     void *addresses = policy_create(&policy_addresses, &settings);
@@ -292,6 +325,8 @@ int main(void)
         cmocka_unit_test(the_ratio_ejects_as_well),
         cmocka_unit_test(ejections_grow_and_are_forgiven),
         cmocka_unit_test(at_most_half_are_ejected),
+        cmocka_unit_test(one_that_is_always_overtaken_is_ejected),
+        cmocka_unit_test(without_a_breaker_none_is_ejected),
         cmocka_unit_test(the_address_that_could_not_be_connected_to_is_blamed),
         cmocka_unit_test(a_name_may_change_its_addresses_for_ever),
     };

@@ -85,6 +85,91 @@ static void is_ready_once_it_has_started(void **state)
     server_stop(&server);
 }
 
+/* ---- the table of routes ---- */
+
+static struct config *config_with_paths(const char *const *paths)
+{
+    char text[4096] = "upstreams: [{name: u, base_url: 'http://127.0.0.1:1'}]\nendpoints:\n";
+
+    for (; *paths; paths++) {
+        size_t size = strlen(text);
+        snprintf(text + size, sizeof(text) - size,
+                 "  - {path: '%s', parts: [{name: p, upstream: u, path: /}]}\n", *paths);
+    }
+    return config_of(text);
+}
+
+static void endpoints_are_not_below_the_programs_own_paths(void **state)
+{
+    static const char *const own[] = {"/health/x",
+                                      "/health",
+                                      "/metrics",
+                                      "/tasks/{x}/y",
+                                      "/queues/x",
+                                      "/upstreams",
+                                      "/upstreams/{x}",
+                                      "/concurrent_requests/x",
+                                      "/start_background_task",
+                                      NULL};
+    static const char *const free[] = {"/api/tasks", "/task", "/tasksx", "/{tasks}", "/a/metrics", "/", NULL};
+    cleanup(buf_done) struct buf text = BUF_INIT(1 << 16);
+    (void)state;
+
+    struct config *config = config_with_paths(free);
+    assert_int_equal(api_check(config, "x.yaml", &text), 0);
+    assert_int_equal(text.size, 0);
+    config_free(config);
+    config = config_with_paths(own);
+    assert_int_equal(api_check(config, "x.yaml", &text), ARRAY_LEN(own) - 1);
+    buf_append(&text, "", 1);
+    for (size_t i = 0; own[i]; i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "x.yaml: endpoints: %s: ", own[i]);
+        if (!strstr(text.data, line))
+            fail_msg("no \"%s\" in\n%s", line, text.data);
+    }
+    config_free(config);
+}
+
+static void the_table_has_all_rows_and_makes_a_router(void **state)
+{
+    static const char *const paths[] = {"/api/{a}/{b}", "/api/{a}", "/{a}", "/", NULL};
+    struct config *config = config_with_paths(paths);
+    struct api_table *table;
+    struct router *router;
+    struct route_match match;
+    (void)state;
+
+    assert_int_equal(api_table_create(config, &table, NULL), 0);
+    assert_int_equal(table->count, api_route_count + 4);
+    assert_int_equal(router_create(table->routes, table->count, &router, NULL), 0);
+    assert_int_equal(router_find(router, HTTP_GET, "/api/x/y/", &match), ROUTE_FOUND);
+    assert_ptr_equal(match.route->data, &table->endpoints[0]);
+    assert_int_equal(router_find(router, HTTP_GET, "/tasks/x", &match), ROUTE_FOUND);
+    assert_null(match.route->data);
+    assert_int_equal(router_find(router, HTTP_POST, "/concurrent_requests", &match), ROUTE_NO_METHOD);
+    router_free(router);
+    api_table_free(table);
+    config_free(config);
+}
+
+static void post_is_allowed_when_clients_may_bring_urls(void **state)
+{
+    struct config *config = config_of("concurrent_requests: {max_client_urls: 1, client_hosts: [a.test]}");
+    struct api_table *table;
+    struct router *router;
+    struct route_match match;
+    (void)state;
+
+    assert_int_equal(api_table_create(config, &table, NULL), 0);
+    assert_int_equal(router_create(table->routes, table->count, &router, NULL), 0);
+    assert_int_equal(router_find(router, HTTP_POST, "/concurrent_requests", &match), ROUTE_FOUND);
+    assert_int_equal(router_find(router, HTTP_GET, "/concurrent_requests", &match), ROUTE_FOUND);
+    router_free(router);
+    api_table_free(table);
+    config_free(config);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -98,6 +183,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_ready_once_it_has_started),
+        cmocka_unit_test(endpoints_are_not_below_the_programs_own_paths),
+        cmocka_unit_test(the_table_has_all_rows_and_makes_a_router),
+        cmocka_unit_test(post_is_allowed_when_clients_may_bring_urls),
     };
 
     return cmocka_run_group_tests_name("api", tests, set_up, NULL);

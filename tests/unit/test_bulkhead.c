@@ -77,13 +77,13 @@ static void who_cannot_be_served_in_time_is_refused_at_once(void **state)
     void *bulkhead = bulkhead_with(100);
     (void)state;
 
-    /* (waiting + 1) * 100 ms / 10, and 100 ms for itself */
-    assert_int_equal(ask(bulkhead, 10, 0, 111), POLICY_WAIT);
-    assert_int_equal(ask(bulkhead, 10, 0, 109), POLICY_REFUSE);
+    /* (waiting + 1) * 100 ms / 10, and 100 ms for itself, and a tenth */
+    assert_int_equal(ask(bulkhead, 10, 0, 122), POLICY_WAIT);
+    assert_int_equal(ask(bulkhead, 10, 0, 120), POLICY_REFUSE);
     assert_int_equal(refusal.reason, FETCH_OVERLOADED);
     assert_int_equal(refusal.retry_after_s, 1);
-    assert_int_equal(ask(bulkhead, 10, 49, 601), POLICY_WAIT);
-    assert_int_equal(ask(bulkhead, 10, 49, 599), POLICY_REFUSE);
+    assert_int_equal(ask(bulkhead, 10, 49, 661), POLICY_WAIT);
+    assert_int_equal(ask(bulkhead, 10, 49, 659), POLICY_REFUSE);
     policy_free(&policy_bulkhead, bulkhead);
 }
 
@@ -105,7 +105,7 @@ static void what_varies_is_given_more_time(void **state)
         policy_bulkhead.ended(
             bulkhead, &(struct policy_end){.elapsed_ns = MS(i % 2 ? 50 : 150), .chosen = "", .address = ""},
             0);
-    assert_int_equal(ask(bulkhead, 10, 0, 150), POLICY_REFUSE);
+    assert_int_equal(ask(bulkhead, 10, 0, 200), POLICY_REFUSE);
     assert_int_equal(ask(bulkhead, 10, 0, 250), POLICY_WAIT);
     policy_free(&policy_bulkhead, bulkhead);
 }
@@ -140,7 +140,7 @@ static void the_estimate_recovers(void **state)
     (void)state;
 
     assert_int_equal(ask(bulkhead, 10, 0, 1000), POLICY_REFUSE);
-    for (unsigned i = 0; i < 60; i++)
+    for (unsigned i = 0; i < 100; i++)
         policy_bulkhead.ended(bulkhead,
                               &(struct policy_end){.elapsed_ns = MS(10), .chosen = "", .address = ""}, 0);
     assert_int_equal(ask(bulkhead, 10, 0, 1000), POLICY_WAIT);

@@ -1,4 +1,5 @@
-/* The engine of fan-outs with parts whose ends the tests decide: order, graphs, enough, cancels at every moment. */
+/* The engine of fan-outs with parts whose ends the tests decide: order, graphs, enough, cancels at every
+ * moment. */
 #include "harness.h"
 
 #include "gather/gather.h"
@@ -562,7 +563,8 @@ static void fill_random(struct world *world)
 }
 
 /* What the state of a part that does not run has to be, given the others'. */
-static bool is_as_it_has_to_be(const struct world *world, const struct fake *fake, bool is_over, bool has_room)
+static bool is_as_it_has_to_be(const struct world *world, const struct fake *fake, bool is_over,
+                               bool has_room)
 {
     size_t ok = 0;
     size_t lost = 0;

@@ -230,6 +230,17 @@ static void times_to_wait_are_seconds_or_have_a_unit(void **state)
             fail_msg("\"%s\" is taken for %llu", bad[i], (unsigned long long)ns);
 }
 
+static void names_are_found_in_lists(void **state)
+{
+    (void)state;
+    assert_true(header_list_has("close, X-Tenant", "x-tenant"));
+    assert_true(header_list_has("X-Tenant", "X-Tenant"));
+    assert_true(header_list_has(" ,, X-Tenant\t,", "X-Tenant"));
+    assert_false(header_list_has("", "X-Tenant"));
+    assert_false(header_list_has(",", ""));
+    assert_false(header_list_has("X-Tenants, XX-Tenant, X-", "X-Tenant"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +250,7 @@ int main(void)
         cmocka_unit_test(tags_of_a_version_are_found),
         cmocka_unit_test(the_version_that_must_match_is_read),
         cmocka_unit_test(event_numbers_are_decimal),
+        cmocka_unit_test(names_are_found_in_lists),
         cmocka_unit_test(times_to_wait_are_seconds_or_have_a_unit),
     };
 

@@ -241,7 +241,8 @@ static int set_up(void **state)
     if (fcgi_setup(NULL) < 0)
         return -1;
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    front_register_metrics(api_routes, api_route_count);
+    if (front_register_metrics(api_routes, api_route_count, NULL) < 0)
+        return -1;
     metrics_register(tasks_metrics, tasks_metrics_count);
     return 0;
 }

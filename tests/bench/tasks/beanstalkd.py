@@ -3,8 +3,8 @@ where a workload speaks of batches."""
 
 import time
 
+from client import Client, at_once, percentile
 from processes import BenchError, free_port
-from tasks.client import Client, at_once, percentile
 from tasks.heddle import BATCH
 
 BODY = b'{"message":"x","duration":0}'

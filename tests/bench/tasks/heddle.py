@@ -4,10 +4,10 @@ import json
 import selectors
 import time
 
+from client import Client, Listener, at_once, percentile, request
 from contenders import HEDDLE, NGINX, start_nginx, without
 from measure import resident_bytes
 from processes import BenchError, Unavailable
-from tasks.client import Client, Listener, at_once, percentile, request
 from tasks.load import http_load
 
 BATCH = 1000

@@ -1,24 +1,10 @@
-"""The load of one task a POST, and the scale of a run."""
+"""The load of one task a POST."""
 
-from dataclasses import dataclass
-
+from client import Client, request
 from measure import Meter, load
 from processes import BenchError
-from tasks.client import Client, request
 
 WARM_SECONDS = 1
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of the whole is measured."""
-    seconds: int     # of a load
-    part: float      # of the counts that the workloads name
-    patience: float  # seconds that a rival has to have its interrupted tasks run again
-    gap: float = 0.01  # seconds between tasks of an idle system
-
-    def count(self, whole):
-        return max(20, round(whole * self.part))
 
 
 def http_load(bench, port, body, clients, scale, processes):

@@ -1,77 +1,50 @@
 """What is measured of tasks, what heddle is to reach, and who is measured. A contender that has no measure
 for a workload does not take part in it: what it is, it cannot show there."""
 
-from dataclasses import dataclass
-
+from suite import Contender, Workload, figure_of
 from tasks import heddle, rivals
 from workloads import Target
 
-
-@dataclass(frozen=True)
-class TaskWorkload:
-    name: str
-    what: str
-    how: str             # what the figures are
-    once: bool = False   # one round: it takes long, or varies little
-    asked: bool = False  # only when --only names it
-
-
 WORKLOADS = [
-    TaskWorkload(
+    Workload(
         "T1", "one task a POST, 64 clients, tasks running meanwhile",
         "heddle through nginx, the others directly; on disk before each 202. CPU and memory are of all "
         "that the contender needs: server, workers, database, nginx."),
-    TaskWorkload("T2", "the same from one client at a time", "As T1."),
-    TaskWorkload("T3", "batches of 1,000, one after the other, nothing runs",
-                 "heddle over HTTP through nginx, the others by their own library."),
-    TaskWorkload("T3b", "batches of 1,000, four at a time, nothing runs", "As T3."),
-    TaskWorkload(
+    Workload("T2", "the same from one client at a time", "As T1."),
+    Workload("T3", "batches of 1,000, one after the other, nothing runs",
+             "heddle over HTTP through nginx, the others by their own library."),
+    Workload("T3b", "batches of 1,000, four at a time, nothing runs", "As T3."),
+    Workload(
         "T4", "submit to the end of 100,000 no-op tasks, durable",
         "From the first batch of 1,000 (one after the other) until all have ended, workers running from the "
         "beginning. Slow ones get fewer tasks."),
-    TaskWorkload(
+    Workload(
         "T5", "accepted to started, idle system",
         "From sending the task until its start is seen: heddle's by the event `running` on GET "
         "/tasks/events, through nginx both ways, in the thread that sent the POST; the others' when the "
         "handler is called, in the enqueueing process or by the machine's monotonic clock. `mean inside` is "
         "heddle_task_wait_seconds."),
-    TaskWorkload(
+    Workload(
         "T6", "SIGKILL with 1,000 tasks running",
         "Seconds from the restart (exec) until all of them run again. What is killed is what holds the "
         "tasks: heddle, beanstalkd, the others' worker. -: not within the time given (--patience).",
         once=True),
-    TaskWorkload("T7", "`digest` of 256 MiB of text: two tasks at once against one after the other",
-                 "Medians of some pairs, in seconds. Python: two threads that hash pieces of 64 bytes."),
-    TaskWorkload("T8", "a flood of 100,000 tasks of one tenant, and one task of another",
-                 "POST to the answer that it has succeeded (Prefer: wait), through nginx."),
-    TaskWorkload(
+    Workload("T7", "`digest` of 256 MiB of text: two tasks at once against one after the other",
+             "Medians of some pairs, in seconds. Python: two threads that hash pieces of 64 bytes."),
+    Workload("T8", "a flood of 100,000 tasks of one tenant, and one task of another",
+             "POST to the answer that it has succeeded (Prefer: wait), through nginx."),
+    Workload(
         "T9", "10 million waiting tasks",
         "Memory of heddle over the empty process; p99 of accepted to started as in T5, with none and all of "
         "them waiting (after a restart); then the paused queue is resumed.", once=True, asked=True),
-    TaskWorkload("T10", "5,000 listeners on GET /tasks/events",
-                 "Memory of heddle; from a POST until each has the event, in a Python client.", once=True),
+    Workload("T10", "5,000 listeners on GET /tasks/events",
+             "Memory of heddle; from a POST until each has the event, in a Python client.", once=True),
 ]
-
-
-@dataclass(frozen=True)
-class TaskContender:
-    """`missing()` says what it lacks here, or nothing. A measure, by workload's name, takes (bench, scale)
-    and returns figures by their names; all that it starts with bench.processes is stopped for it."""
-    name: str
-    title: str
-    missing: object
-    measures: dict
-
 
 CONTENDERS = [
-    TaskContender("heddle", "heddle", heddle.missing, heddle.MEASURES),
-    *(TaskContender(*rival) for rival in rivals.RIVALS),
+    Contender("heddle", "heddle", heddle.missing, heddle.MEASURES, may_fail=False),
+    *(Contender(*rival) for rival in rivals.RIVALS),
 ]
-
-
-def figure_of(workload, name):
-    return lambda cell: cell(workload, "heddle")[name]
-
 
 TARGETS = [
     Target("T1", "tasks/s", figure_of("T1", "tasks/s"), least=12_000),

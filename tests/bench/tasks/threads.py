@@ -3,7 +3,7 @@
 import hashlib
 import time
 
-from tasks.client import at_once, percentile
+from client import at_once, percentile
 
 PIECE = b"0123456789abcdef" * 4
 PIECES = 2_000_000

@@ -134,8 +134,12 @@ class Connection:
 
     def read_reply(self, request_id=1):
         """The answer to one request; Closed when the connection ends before it does."""
-        output = bytearray()
         self.received = 0
+        return parse_cgi(self.read_reply_bytes(request_id))
+
+    def read_reply_bytes(self, request_id=1):
+        """What is left of the answer, up to its end."""
+        output = bytearray()
         while True:
             kind, got_id, content = self.read_record()
             assert got_id == request_id
@@ -144,7 +148,7 @@ class Connection:
             elif kind == END_REQUEST:
                 app_status, protocol_status = struct.unpack(">IB3x", content)
                 assert (app_status, protocol_status) == (0, REQUEST_COMPLETE)
-                return parse_cgi(bytes(output))
+                return bytes(output)
             else:
                 assert kind == STDERR, f"a record of type {kind}"
 

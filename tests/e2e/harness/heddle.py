@@ -42,11 +42,11 @@ def run(*arguments, env=None, **options):
 
 
 class Heddle(Program):
-    """Running on a unix socket. `urls` and `settings` go over the defaults below; `wrapper` stands in front
-    of the command, such as ["prlimit", "--nofile=64"]."""
+    """Running on a unix socket. `urls` and `settings` go over the defaults below, `more_yaml` is the text of
+    further sections; `wrapper` stands in front of the command, such as ["prlimit", "--nofile=64"]."""
 
     def __init__(self, directory, urls=(), name="heddle", wrapper=(), env=None, wait=True, socket=None,
-                 close_fds=True, **settings):
+                 close_fds=True, more_yaml="", **settings):
         self.directory = socket_directory()
         self.socket = Path(socket or f"{self.directory.name}/s")
         self.config = merge({
@@ -57,7 +57,7 @@ class Heddle(Program):
             "tasks": {"store": f"sqlite:{directory}/{name}.tasks.db"},
         }, settings)
         self.config_path = directory / f"{name}.yaml"
-        self.config_path.write_text(to_yaml(self.config).lstrip() + "\n")
+        self.config_path.write_text(to_yaml(self.config).lstrip() + "\n" + more_yaml)
         super().__init__(name, [*wrapper, HEDDLE, "serve", "-c", self.config_path], directory, env,
                          close_fds=close_fds)
         if wait:

@@ -1,33 +1,47 @@
-"""Runs the task workloads and writes their tables."""
+"""Runs workloads of which each contender knows by itself how it is measured, and writes their tables."""
 
-import os
-import time
+from dataclasses import dataclass
 from statistics import median
 
 from processes import Unavailable
 from report import figure, table, target_rows
-from tasks.rows import TARGETS
 
-SYNCS = 200
+# Figures that are counts.
+WHOLE = ("errors", "tasks", "waiting", "listeners", "requests")
 
 
-def disk(directory):
-    """What the stores are on: the file system, and what a sync costs there (median of ms)."""
-    kind, longest = "unknown", -1
-    with open("/proc/mounts", encoding="utf-8") as mounts:
-        for line in mounts:
-            device, point, name = line.split()[:3]
-            if directory.is_relative_to(point) and len(point) >= longest:
-                kind, longest = f"{name} ({device})", len(point)
-    path, took = directory / "sync", []
-    with open(path, "wb", buffering=0) as file:
-        for _ in range(SYNCS):
-            start = time.monotonic()
-            file.write(bytes(4096))
-            os.fdatasync(file.fileno())
-            took.append(1000 * (time.monotonic() - start))
-    path.unlink()
-    return f"{kind}, one write of 4 KiB with fdatasync {figure(median(took))} ms"
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    what: str
+    how: str             # what the figures are
+    once: bool = False   # one round: it takes long, or varies little
+    asked: bool = False  # only when --only names it
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`missing(bench)` says what it lacks here, or nothing. A measure, by workload's name, takes
+    (bench, scale) and returns figures by their names; all that it starts with bench.processes is stopped for
+    it. A contender that has no measure for a workload does not take part in it: what it is, it cannot show
+    there."""
+    name: str
+    title: str
+    missing: object
+    measures: dict
+    may_fail: bool = True  # are errors a result to be shown, not a defect of ours?
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of the whole is measured."""
+    seconds: int     # of a load
+    part: float      # of the counts that the workloads name
+    patience: float  # seconds that a rival has to have its interrupted tasks run again
+    gap: float = 0.01  # seconds between tasks of an idle system
+
+    def count(self, whole):
+        return max(20, round(whole * self.part))
 
 
 def measure(bench, workload, contender, scale):
@@ -54,8 +68,8 @@ def run_workload(bench, workload, contenders, scale, rounds, broken_by, skipped)
                 contenders.remove(contender)
                 bench.progress(f"{workload.name} {contender.name}: BROKEN: {error}")
                 continue
-            if figures.get("errors") and contender.name == "heddle":
-                bench.broken.append(f"{workload.name}, heddle: {figures['errors']} errors")
+            if figures.get("errors") and not contender.may_fail:
+                bench.broken.append(f"{workload.name}, {contender.title}: {figures['errors']} errors")
             runs.append({"workload": workload.name, "contender": contender.name, "figures": figures})
             bench.progress(f"{workload.name} {contender.name} {turn + 1}: " + words(figures))
     return runs
@@ -109,10 +123,13 @@ def cell_text(value, head):
     return f"{value:,.0f}" if value is not None and head in WHOLE else figure(value)
 
 
-WHOLE = ("errors", "tasks", "waiting", "listeners")
+def figure_of(workload, name, contender="heddle"):
+    """The value of a target: one figure of a contender."""
+    return lambda cell: cell(workload, contender)[name]
 
 
-def render(runs, workloads, titles, skipped, where):
+def render(intro, runs, workloads, targets, titles, skipped):
+    """All tables and remarks; `titles` by name of contender, `skipped` reasons by what was left out."""
     medians = medians_of(runs)
 
     def cell(workload, contender):
@@ -120,13 +137,13 @@ def render(runs, workloads, titles, skipped, where):
             raise KeyError(f"{contender} on {workload}")
         return medians[workload, contender]
 
-    parts = [f"Tasks. The stores are on {where}. Medians."]
+    parts = [intro]
     measured = {workload for workload, _ in medians}
     for workload in (workload for workload in workloads if workload.name in measured):
         parts += [f"**{workload.name}: {workload.what}.** {workload.how}",
                   workload_table(workload, medians, titles)]
     chosen = {workload.name for workload in workloads}
-    wanted = [target for target in TARGETS if target.workload in chosen]
+    wanted = [target for target in targets if target.workload in chosen]
     if wanted and "heddle" in titles:
         heads = ["workload", "measure", "to reach", "measured", "reached"]
         parts += ["What heddle is to reach:", table(heads, 2, target_rows(cell, wanted))]
