@@ -51,6 +51,7 @@ def test_an_optional_part_that_fails_leaves_200(start):
                                                    (LATE, 504, "timeout"), (BUSY, 503, "overloaded")])
 def test_a_required_part_decides_the_status(start, fresh_upstream, fails, status, reason):
     program = start(part("a", "u"), failing("b", fails))
+    occupied = []
     if fails == BUSY:
         occupied = begin(program, "/occupy")
         wait_until(lambda: fresh_upstream.stats()["in_flight"] == 1, "the upstream is busy")
@@ -58,8 +59,7 @@ def test_a_required_part_decides_the_status(start, fresh_upstream, fails, status
     body = answer(reply, status)
     assert body["errors"]["b"]["reason"] == reason
     assert ("retry-after" in reply.headers) == (status == 503)
-    if fails == BUSY:
-        leave(occupied)
+    leave(occupied)
 
 
 @pytest.mark.parametrize("fails, status", [((LATE, BAD), 502), ((BAD, LATE), 502), ((LATE, DEAD), 502)])

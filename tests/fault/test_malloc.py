@@ -135,7 +135,7 @@ def test_each_allocation_of_a_request_may_fail(start, upstream, name, count):
     urls = [upstream.url(f"/{number}", type="text/html; charset=utf-16le", size=300) for number in range(3)]
     program, plan = start([*urls, upstream.url(status=404), "http://host.invalid/"], **endpoints(upstream))
     statuses, failures = [], 0
-    for skip in range(60):
+    for skip in range(200):
         plan.fail(skip, count)
         reply = ask_in_pieces(program, REQUESTS[name])
         failed = plan.end()
@@ -146,6 +146,8 @@ def test_each_allocation_of_a_request_may_fail(start, upstream, name, count):
             reply.body.decode()
         if not failed and skip > 10:
             break
+    else:
+        raise AssertionError("a request makes more allocations than were tried")
     assert failures, "no allocation was reached"
     assert {None, 500, 503, 200, 202, 400, 404, 422, 502} >= set(statuses), statuses
     assert statuses[-1] not in (None, 500) or count > 1
@@ -158,7 +160,7 @@ def test_each_allocation_of_a_look_may_fail(start, rest):
     program, plan = start()
     task = program.ask(*REQUESTS["task and its end"]).json()
     request = ("GET", f"/tasks/{task['id']}{rest}", None, {})
-    for skip in range(60):
+    for skip in range(200):
         plan.fail(skip)
         reply = ask_in_pieces(program, request)
         failed = plan.end()
@@ -166,6 +168,8 @@ def test_each_allocation_of_a_look_may_fail(start, rest):
         assert not reply or reply.status in (200, 500, 503)
         if not failed:
             break
+    else:
+        raise AssertionError("a look makes more allocations than were tried")
     assert program.ask(*request).status == 200
 
 
