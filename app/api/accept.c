@@ -39,7 +39,8 @@ static unsigned read_quality(const char *p)
     return MIN(quality, 1000u);
 }
 
-/* The end of a parameter or of an element, whichever comes first; commas and semicolons in quotes are none. */
+/* The end of a parameter or of an element, whichever comes first; commas and semicolons in quotes are
+ * none. */
 static const char *piece_end(const char *p)
 {
     bool in_quotes = false;

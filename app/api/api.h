@@ -3,8 +3,8 @@
  * A new handler is a function `void name(struct request *req)` in the file of its resource, declared in
  * api_int.h, and a row in api.c.  Endpoints of the configuration come behind those rows.
  *
- * How to use it: api_table_create before the metrics are registered, whose labels are the paths; api_table_plan
- * once there are upstreams; then the front takes table->routes.
+ * How to use it: api_table_create before the metrics are registered, whose labels are the paths;
+ * api_table_plan once there are upstreams; then the front takes table->routes.
  * Threads: the table does not change any more once the front has it. */
 #pragma once
 
@@ -36,6 +36,6 @@ must_check int api_table_plan(struct api_table *table, struct upstreams *upstrea
                               struct err *err);
 void api_table_free(struct api_table *table);
 
-/* Appends a line for each endpoint whose path is not to be had, as it lies below one of the program's own; `name`
- * is that of the configuration's file.  How many there are. */
+/* Appends a line for each endpoint whose path is not to be had, as it lies below one of the program's own;
+ * `name` is that of the configuration's file.  How many there are. */
 size_t api_check(const struct config *config, const char *name, struct buf *out);

@@ -2,8 +2,8 @@
  *
  * Two things decide, since heddle stands where clients do not.  The host, as libcurl will take it, must be on
  * the list (fetch/hosts.h), and there is no user name: looked at when the request comes in, and for each
- * redirect.  And the address that a connection really has must be public, or on the list of networks: looked at
- * before it is opened, and before each request on it, also when it has been kept.  So a name that leads
+ * redirect.  And the address that a connection really has must be public, or on the list of networks: looked
+ * at before it is opened, and before each request on it, also when it has been kept.  So a name that leads
  * elsewhere when it is looked up again opens no way.
  * Threads: any.  Ownership: the targets are the list's. */
 #pragma once

@@ -84,8 +84,8 @@ static struct fan_out *create(struct request *req)
 }
 
 /* A fetch that has waited for fetch.timeout has had its time, so that a list takes no longer than those it is
- * fetched in: with max_concurrency one after the other.  Beyond that nothing is tried again; the slack lets the
- * fetch end by its own time-out. */
+ * fetched in: with max_concurrency one after the other.  Beyond that nothing is tried again; the slack lets
+ * the fetch end by its own time-out. */
 #define SLACK_MS 10
 
 static uint64_t deadline_ns(const struct config *config, uint64_t start_ns, size_t count)

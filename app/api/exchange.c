@@ -1,12 +1,12 @@
 /* Two ways to answer.
  *
- * All at once: the request is suspended with one reference to the gather for who tells of a hang-up, and resumed
- * by the gather's end, whose reference goes on to the answer.
+ * All at once: the request is suspended with one reference to the gather for who tells of a hang-up, and
+ * resumed by the gather's end, whose reference goes on to the answer.
  *
  * As a stream: the work and the stream have a reference to the gather each, and the work one to the stream.
- * The work only counts what has ended and wakes the stream, which asks for text when its reader has taken what
- * was there before (stream.h).  So the text of no more than one part is held beside the parts themselves, and
- * no fetch worker writes JSON. */
+ * The work only counts what has ended and wakes the stream, which asks for text when its reader has taken
+ * what was there before (stream.h).  So the text of no more than one part is held beside the parts
+ * themselves, and no fetch worker writes JSON. */
 #include "api/exchange.h"
 
 #include <string.h>
@@ -97,8 +97,8 @@ static size_t write_piece(struct request_stream *stream, struct exchange *exchan
     return size;
 }
 
-/* An event that there is no memory for ends the answer without a summary: a part that is left out is not to be
- * taken for one that never was. */
+/* An event that there is no memory for ends the answer without a summary: a part that is left out is not to
+ * be taken for one that never was. */
 static bool is_over(const struct exchange *exchange)
 {
     return exchange->event.failed || (exchange->is_told_all && exchange->written == exchange->event.size);

@@ -1,7 +1,7 @@
 /* exchange.h - a request that is answered by a gather: at its end, or part by part as they end.
  *
- * How to use it: embed one; exchange_choose; make the gather with the three callbacks below and the exchange as
- * their `arg`; exchange_run.
+ * How to use it: embed one; exchange_choose; make the gather with the three callbacks below and the exchange
+ * as their `arg`; exchange_run.
  * Ownership: the exchange lives as long as its gather: who embeds it frees it when the last reference to the
  * gather is gone (`release`).  exchange_run takes the request and the creator's reference.
  * Threads: as gather.h. */

@@ -1,8 +1,8 @@
 /* headers.h - what clients say in the headers that requests understand; accept.h has one more.
  *
  * Threads: any.  Nothing here allocates.  Values are as the client sent them, NULL for an absent header; all
- * but Idempotency-Key and X-Request-Timeout are read leniently: what is malformed is passed over, as their RFCs
- * want it. */
+ * but Idempotency-Key and X-Request-Timeout are read leniently: what is malformed is passed over, as their
+ * RFCs want it. */
 #pragma once
 
 #include "base/common.h"

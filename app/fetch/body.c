@@ -36,8 +36,8 @@ static bool charge(struct fetch *fetch, size_t need)
     return true;
 }
 
-/* What the upstream says that will come is taken at once: were all to take what they need bit by bit, all could
- * fail half received.  Of a compressed body it is the least that there will be. */
+/* What the upstream says that will come is taken at once: were all to take what they need bit by bit, all
+ * could fail half received.  Of a compressed body it is the least that there will be. */
 static size_t declared_bytes(const struct fetch *fetch)
 {
     curl_off_t length = -1;

@@ -1,8 +1,9 @@
 /* hosts.h - which hosts URLs of others may lead to: those of tasks, those that clients bring.
  *
- * Others write the URLs, and heddle stands where they do not: who may name any host can reach what only heddle
- * should.  So every URL is looked at when it comes in, again when it is used, and for each redirect (`may_visit`
- * of a fetch), and what is looked at is what libcurl will connect to and not a second opinion on the text.
+ * Others write the URLs, and heddle stands where they do not: who may name any host can reach what only
+ * heddle should.  So every URL is looked at when it comes in, again when it is used, and for each redirect
+ * (`may_visit` of a fetch), and what is looked at is what libcurl will connect to and not a second opinion on
+ * the text.
  *
  * A pattern is one of
  *     example.com         this host at the default port of the URL's scheme: http 80, https 443

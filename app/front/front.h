@@ -44,6 +44,6 @@ void front_free(struct front *front);
 
 bool front_is_draining(const struct front *front);
 
-/* Registers the metrics of the front, whose labels are the routes' paths.  Once, with the table that the front
- * is created with; 0 or -ENOMEM. */
+/* Registers the metrics of the front, whose labels are the routes' paths.  Once, with the table that the
+ * front is created with; 0 or -ENOMEM. */
 must_check int front_register_metrics(const struct route *routes, size_t count, struct err *err);

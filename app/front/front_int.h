@@ -249,8 +249,8 @@ void stream_turn(struct conn *conn);
 void stream_detach(struct conn *conn);
 /* Ends the stream, if the connection is one that does not pull, as if its client had gone.  By who drains. */
 void stream_cut_off(struct conn *conn);
-/* The same for one that pulls, in two steps: it is told to stop, and is cut off at the second call.  False when
- * the connection is none.  By who drains. */
+/* The same for one that pulls, in two steps: it is told to stop, and is cut off at the second call.  False
+ * when the connection is none.  By who drains. */
 must_check bool stream_stop(struct conn *conn);
 
 /* How many bytes wait to be sent.  Any thread. */

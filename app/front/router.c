@@ -232,8 +232,8 @@ struct trail {
     unsigned count;
 };
 
-/* The node where the path ends, spelt out as far to the left as there is one.  No deeper than the tree, and no
- * node is looked at twice. */
+/* The node where the path ends, spelt out as far to the left as there is one.  No deeper than the tree, and
+ * no node is looked at twice. */
 static const struct node *find_below(const struct node *node, const char *path, struct trail *trail)
 {
     const struct node *found = NULL;

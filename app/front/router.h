@@ -67,8 +67,9 @@ void router_free(struct router *router);
  * stand side by side; names of arguments make no difference.
  *
  * Where a row spells a segment out and another has an argument, the first counts, from the left to the right
- * and whatever their order: with "/tasks/stats" in the table "/tasks/{id}" is not asked about it, not even for
- * another method; "/a/b/{x}" is asked before "/a/{x}/c".  What fits no row that way is tried as an argument.
+ * and whatever their order: with "/tasks/stats" in the table "/tasks/{id}" is not asked about it, not even
+ * for another method; "/a/b/{x}" is asked before "/a/{x}/c".  What fits no row that way is tried as an
+ * argument.
  *
  * The cost grows with the segments of the path and the logarithm of the number of rows that differ in one. */
 enum route_result router_find(const struct router *router, unsigned method, const char *path,

@@ -3,12 +3,12 @@
  *
  * How to use it: a handler calls request_stream_begin in place of request_reply; then any thread
  * request_stream_write, any number of times, and request_stream_end once, in any case.
- *     When pieces are large, or what they are made of is still there when they are wanted: request_stream_pull
- * in place of request_stream_begin.  Then request_stream_wake, from any thread, says that there is something
- * to be written, and `fill` is asked for it when all that was written before has been sent.  So the peer's
- * reading drives the writing, and no more than one piece is held in memory twice.
- * Threads: request_stream_begin and _pull only on a request thread; the others any.  None of them ever blocks,
- * or calls `closed`, `fill` or `stop`.
+ *     When pieces are large, or what they are made of is still there when they are wanted:
+ * request_stream_pull in place of request_stream_begin.  Then request_stream_wake, from any thread, says that
+ * there is something to be written, and `fill` is asked for it when all that was written before has been
+ * sent.  So the peer's reading drives the writing, and no more than one piece is held in memory twice.
+ * Threads: request_stream_begin and _pull only on a request thread; the others any.  None of them ever
+ * blocks, or calls `closed`, `fill` or `stop`.
  * Ownership: who began the stream has one reference to it, which request_stream_end gives back; with
  * request_stream_ref others may have theirs.  A stream that is over stays valid as long as there are
  * references, and does nothing.  Calls must have returned before front_free, but for streams that are over.
@@ -49,8 +49,8 @@ struct request_stream_source {
     void *arg;
 };
 
-/* request_stream_begin for an answer that ends by itself before long: it counts as in flight until it is over,
- * and front_drain waits for it. */
+/* request_stream_begin for an answer that ends by itself before long: it counts as in flight until it is
+ * over, and front_drain waits for it. */
 struct request_stream *request_stream_pull(struct request *req, const char *content_type,
                                            const struct request_stream_source *source);
 

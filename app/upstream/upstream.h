@@ -11,8 +11,8 @@
  * How to use it: upstreams_create for the configuration; fill in a `struct upstream_call` and upstream_submit
  * it; `done` is called when it has ended, whichever way; then look at call->reply and upstream_call_done.
  * Threads: upstream_submit and upstream_cancel from any thread.  `done` is called on a fetch worker, on the
- * timers' thread, inside upstream_submit (of a call that is refused at once) or inside upstreams_stop; it must
- * not block, and no lock is held.
+ * timers' thread, inside upstream_submit (of a call that is refused at once) or inside upstreams_stop; it
+ * must not block, and no lock is held.
  * Ownership: a call is the upstream's from upstream_submit until `done`; what its pointers point to is lent
  * until then.  A call ends when none of its attempts is in flight any more, so nobody holds what it has lent;
  * when it is coalesced with others copies are made.

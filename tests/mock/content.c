@@ -1,6 +1,7 @@
 /* Compressing without doing it: a gzip of 1 GiB would take seconds of CPU and stop the loop that long. But
- * the pattern repeats, as zeros do, and deflate can be cut: after Z_FULL_FLUSH the output is on a byte boundary
- * and later output does not look back. So one block of each is compressed once, and a gzip of any size is
+ * the pattern repeats, as zeros do, and deflate can be cut: after Z_FULL_FLUSH the output is on a byte
+ * boundary and later output does not look back. So one block of each is compressed once, and a gzip of any
+ * size is
  *
  *     [header] [compressed block] x n [compressed rest, checksum, size]
  *

@@ -2,7 +2,8 @@
  *
  *     GET  /_stats               its counters
  *     GET  /_count?key=k         how many requests had this key
- *     GET  /_gone?key=k          when clients went away from requests with this key (or path), in microseconds
+ *     GET  /_gone?key=k          when clients went away from requests with this key (or path), in
+ * microseconds
  *     GET  /_requests?key=k      the requests with this key (or path) that had record=1
  *     POST /_mode?PARAMETERS     from now on all requests are answered as if these stood in their query, too;
  *                                none: as before

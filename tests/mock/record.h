@@ -1,5 +1,5 @@
-/* record.h - what is remembered of single requests: when the clients of those in flight went away, and all that
- * came with those that want it.
+/* record.h - what is remembered of single requests: when the clients of those in flight went away, and all
+ * that came with those that want it.
  *
  * Both are rings, of RECORD_GONE_MAX and RECORD_REQUESTS_MAX: the oldest are forgotten.
  * Threads: none.  Keys are those of tally_hash; 0 as a question is any. */

@@ -29,5 +29,6 @@ int request_parse(const char *data, size_t len, struct request *ret_request);
  */
 bool request_next_header(struct slice *lines, struct slice *ret_name, struct slice *ret_value);
 
-/* Adds the request as JSON: method, path, query, headers, the size of its body, and the body when it is here. */
+/* Adds the request as JSON: method, path, query, headers, the size of its body, and the body when it is
+ * here. */
 void request_add_json(const struct request *request, struct text *text);

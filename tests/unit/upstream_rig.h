@@ -1,4 +1,5 @@
-/* upstream_rig.h - upstreams over a real fetch pool and the mock upstream, and calls that count their ends. */
+/* upstream_rig.h - upstreams over a real fetch pool and the mock upstream, and calls that count their ends.
+ * */
 #pragma once
 
 #include "harness.h"

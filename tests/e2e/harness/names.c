@@ -1,8 +1,8 @@
 /* names - a name service of the tests' own, for a program that they start.
  *
- * A library for LD_PRELOAD.  HEDDLE_NAMES is a file that is read at each look-up of a name that ends in .test, a
- * line a name: the name, then its addresses, or `again` (no name server answers) or `none` (no such name, as for
- * those that have no line). */
+ * A library for LD_PRELOAD.  HEDDLE_NAMES is a file that is read at each look-up of a name that ends in
+ * .test, a line a name: the name, then its addresses, or `again` (no name server answers) or `none` (no such
+ * name, as for those that have no line). */
 #include <dlfcn.h>
 #include <netdb.h>
 #include <stdbool.h>
