@@ -155,7 +155,7 @@ static void nothing_stays_taken_for_bodies_that_are_not_kept(void **state)
         enum fetch_reason reason;
     } rows[] = {
         {"/?size=100000&hangup=body", FETCH_PROTOCOL}, {"/?size=100000&status=500", FETCH_HTTP_STATUS},
-        {"/?size=3000000&drip=100", FETCH_TIMEOUT},    {"/?size=3000000", FETCH_TOO_LARGE},
+        {"/?size=1000000&drip=100", FETCH_TIMEOUT},    {"/?size=3000000", FETCH_TOO_LARGE},
         {"/?size=3000000&chunked=1", FETCH_TOO_LARGE}, {"/?size=20000&redirect=1", FETCH_OK},
     };
     NEED_MOCK();
