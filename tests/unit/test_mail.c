@@ -301,7 +301,7 @@ static void a_message_is_delivered_as_it_is(void **state)
 
 static void a_connection_is_used_again(void **state)
 {
-    struct setting *setting = begin(4, AT_COUNT, NULL);
+    struct setting *setting = begin(1, AT_COUNT, NULL); /* of several another may be the first to be free */
 
     (void)state;
     for (unsigned i = 0; i < 5; i++) {
